@@ -1,0 +1,5 @@
+//! The sandboxed script engine.
+
+mod limits;
+
+pub use limits::{Limits, SandboxCeiling, ScriptSandbox};

@@ -1,0 +1,12 @@
+//! Executions: runs of scripts, what they came to, and the record that is kept of each.
+
+mod record;
+mod types;
+
+pub use record::{
+    ExecutionLogSink, ExecutionRecord, ExecutionStatus, RequestSummary, ResponseSummary, TracingSink,
+};
+pub use types::{
+    Answer, Failure, FailureClass, HttpRequest, HttpResponse, Invocation, InvocationType, LimitExceeded,
+    Outcome, Position,
+};

@@ -1,0 +1,112 @@
+//! Values at the seams: canonical JSON text.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::{Error, ErrorKind, Result};
+
+/// A value as canonical JSON text: what scripts, services and backends hand each other.
+///
+/// Object keys are sorted by their UTF-8 bytes and unique, there is no insignificant white space, integers
+/// are all of `i64` without a fraction, floats always carry a `.` or an exponent, no string holds a NUL, and
+/// nothing nests deeper than [`Json::MAX_DEPTH`]. Hence two values are equal exactly when their texts are,
+/// `1` is not `1.0`, and a float that a script stores comes back as a float.
+///
+/// Cloning is cheap: the text is shared.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Json(Arc<str>);
+
+impl Json {
+    /// How deep arrays and objects may nest.
+    pub const MAX_DEPTH: usize = 64;
+
+    /// JSON `null`, a script's `()`.
+    pub fn null() -> Self {
+        Json(Arc::from("null"))
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Length of the text in bytes: what limits on stored values count.
+    #[allow(clippy::len_without_is_empty)]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether this is `null`.
+    pub fn is_null(&self) -> bool {
+        &*self.0 == "null"
+    }
+
+    /// Wraps text that is already canonical: written by [`Json`] before, or by picloud's own serialiser.
+    ///
+    /// Not checked. Text that is not canonical breaks equality (`compare_and_set`), not memory.
+    pub fn from_canonical(text: impl Into<Arc<str>>) -> Self {
+        Json(text.into())
+    }
+
+    /// Reads any JSON text and makes it canonical.
+    ///
+    /// # Errors
+    /// `json.invalid` for text that is not JSON, an integer outside `i64`, a number that no finite float
+    /// holds, a duplicate key or a NUL character; `json.too_deep` past [`Json::MAX_DEPTH`].
+    pub fn parse(text: &str) -> Result<Self> {
+        crate::json_canonical::canonicalize(text).map(|text| Json(text.into()))
+    }
+
+    /// Serialises a Rust value.
+    ///
+    /// # Errors
+    /// As [`Json::parse`], and `json.invalid` for what JSON cannot hold (NaN, infinities, maps with keys that
+    /// are not strings).
+    pub fn from_value<T: Serialize + ?Sized>(value: &T) -> Result<Self> {
+        let text = serde_json::to_string(value)
+            .map_err(|error| Error::new(ErrorKind::InvalidInput, "json.invalid", error.to_string()))?;
+        // serde_json writes `null` for NaN and infinities; a value of ours must not change on its way.
+        Self::parse(&text)
+    }
+
+    /// Reads the text as a Rust value.
+    ///
+    /// # Errors
+    /// `json.mismatch` when the value has not the shape of `T`.
+    pub fn to_value<T: DeserializeOwned>(&self) -> Result<T> {
+        serde_json::from_str(&self.0)
+            .map_err(|error| Error::new(ErrorKind::InvalidInput, "json.mismatch", error.to_string()))
+    }
+}
+
+impl fmt::Display for Json {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Json {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut end = self.0.len().min(200);
+        while !self.0.is_char_boundary(end) {
+            end -= 1;
+        }
+        write!(f, "Json({}{})", &self.0[..end], if end < self.0.len() { "…" } else { "" })
+    }
+}
+
+impl Serialize for Json {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let value: serde_json::Value = serde_json::from_str(&self.0).map_err(serde::ser::Error::custom)?;
+        value.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Json {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = serde_json::Value::deserialize(deserializer)?;
+        Json::from_value(&value).map_err(serde::de::Error::custom)
+    }
+}

@@ -1,0 +1,33 @@
+//! Traits, sandboxed script engine, routes and control plane of picloud.
+
+pub mod app;
+pub mod authz;
+pub mod backend;
+pub mod catalog;
+mod clock;
+mod context;
+pub mod engine;
+mod env;
+mod error;
+pub mod execution;
+mod ids;
+mod json;
+mod json_canonical;
+pub mod kv;
+pub mod log;
+mod names;
+pub mod outbox;
+pub mod page;
+pub mod route;
+pub mod script;
+mod services;
+
+pub use async_trait::async_trait;
+pub use backend::Backend;
+pub use clock::{Clock, SystemClock, Timestamp};
+pub use context::{CallCx, CxInner};
+pub use error::{Error, ErrorKind, Result};
+pub use ids::{AppId, EventId, ExecutionId, RequestId, RouteId, ScriptId, TraceId, TriggerId};
+pub use json::Json;
+pub use names::{CollectionName, MAX_NAME_BYTES};
+pub use services::Services;

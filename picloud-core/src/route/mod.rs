@@ -1,0 +1,7 @@
+//! Routes: which script answers a request.
+//!
+//! Lacks `suite`: its storage is part of the [catalog](crate::catalog).
+
+mod types;
+
+pub use types::{DEFAULT_RESERVED_PREFIXES, DispatchMode, RouteMethod, RouteRecord};

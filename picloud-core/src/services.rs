@@ -1,0 +1,21 @@
+//! The services that scripts and hosts reach, in one bundle.
+
+use std::sync::Arc;
+
+use crate::backend::Backend;
+use crate::kv::KvService;
+
+/// One `Arc<dyn …>` per room. Cloning is cheap.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Services {
+    /// Values under keys.
+    pub kv: Arc<dyn KvService>,
+}
+
+impl Services {
+    /// The services of a backend, bare: the guard comes on top when [`Picloud`](crate::Picloud) starts.
+    pub fn from_backend(backend: &dyn Backend) -> Self {
+        Services { kv: backend.kv() }
+    }
+}
