@@ -1,5 +1,6 @@
 //! Traits, sandboxed script engine, routes and control plane of picloud.
 
+pub mod alloc;
 pub mod app;
 pub mod authz;
 pub mod backend;
@@ -10,11 +11,13 @@ pub mod engine;
 mod env;
 mod error;
 pub mod execution;
+pub mod executor;
 mod ids;
 mod json;
 mod json_canonical;
 pub mod kv;
 pub mod log;
+mod metric;
 mod names;
 pub mod outbox;
 pub mod page;
@@ -26,6 +29,7 @@ pub use async_trait::async_trait;
 pub use backend::Backend;
 pub use clock::{Clock, SystemClock, Timestamp};
 pub use context::{CallCx, CxInner};
+pub use engine::ScriptModule;
 pub use error::{Error, ErrorKind, Result};
 pub use ids::{AppId, EventId, ExecutionId, RequestId, RouteId, ScriptId, TraceId, TriggerId};
 pub use json::Json;

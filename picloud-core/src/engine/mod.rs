@@ -1,5 +1,22 @@
 //! The sandboxed script engine.
 
+pub(crate) mod budget;
+pub(crate) mod cache;
+pub(crate) mod compile;
+pub(crate) mod convert;
+mod ctx;
+mod failure;
+pub(crate) mod fiber;
 mod limits;
+mod module;
+pub(crate) mod natives;
+mod response;
+pub(crate) mod run;
+mod sleep;
 
-pub use limits::{Limits, SandboxCeiling, ScriptSandbox};
+pub use ctx::SDK_VERSION;
+pub use limits::{Limits, MAX_TIMEOUT_SECONDS, SandboxCeiling, ScriptSandbox};
+pub use module::{
+    Args, AsyncScriptFn, Fallible, FromScript, FunctionDoc, Handle, IntoScript, Plain, Raw, ScriptAnswer,
+    ScriptFn, ScriptModule, This,
+};

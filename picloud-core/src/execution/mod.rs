@@ -2,6 +2,7 @@
 
 mod record;
 mod types;
+mod writer;
 
 pub use record::{
     ExecutionLogSink, ExecutionRecord, ExecutionStatus, RequestSummary, ResponseSummary, TracingSink,
@@ -10,3 +11,4 @@ pub use types::{
     Answer, Failure, FailureClass, HttpRequest, HttpResponse, Invocation, InvocationType, LimitExceeded,
     Outcome, Position,
 };
+pub use writer::ExecutionLog;

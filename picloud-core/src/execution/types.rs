@@ -161,6 +161,20 @@ pub struct Outcome {
     pub peak_memory: u64,
 }
 
+impl Outcome {
+    /// The outcome of an execution that never began.
+    pub fn refused(execution: ExecutionId, failure: Failure) -> Self {
+        Outcome {
+            execution,
+            result: Err(failure),
+            log: LogLines::default(),
+            operations: 0,
+            duration: Duration::ZERO,
+            peak_memory: 0,
+        }
+    }
+}
+
 /// What a script answered.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Answer {

@@ -5,3 +5,6 @@
 mod types;
 
 pub use types::{DEFAULT_RESERVED_PREFIXES, DispatchMode, RouteMethod, RouteRecord};
+pub(crate) fn parse_query(_q: &str) -> Vec<(std::borrow::Cow<'_, str>, std::borrow::Cow<'_, str>)> {
+    vec![]
+}

@@ -1,0 +1,197 @@
+//! What one execution has used, and the one check of it.
+
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+use super::fiber::stack_address;
+use super::limits::Limits;
+use crate::alloc;
+use crate::execution::{Failure, FailureClass, LimitExceeded};
+
+/// How long a fiber runs before others get their turn.
+pub(crate) const TIME_SLICE: Duration = Duration::from_micros(200);
+
+/// Operations between two looks at the clock. One operation can cost a millisecond, sixteen cost as much as
+/// looking at the clock once.
+const CLOCK_EVERY: u32 = 16;
+
+/// Stack that must be left for natives that cannot be interrupted (drop, clone and comparison of deep values).
+const RED_ZONE: usize = 192 << 20;
+
+/// Why an execution must end. Sticky: once set, every operation and every host call ends with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stop {
+    Operations,
+    Memory,
+    Stack,
+    Timeout,
+    Cancelled,
+    Shutdown,
+}
+
+/// What to do after a look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Go,
+    /// The time slice is over.
+    Yield,
+    Stop,
+}
+
+/// Counters of one execution. Thread-bound like its fiber, hence cells.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    operations: Cell<u64>,
+    max_operations: u64,
+    clock_in: Cell<u32>,
+    deadline: Instant,
+    slice_end: Cell<Instant>,
+    stop: Cell<Option<Stop>>,
+    stack_floor: usize,
+    stack_low: Cell<usize>,
+    max_memory: i64,
+    /// What the fiber held when it last gave control back.
+    held: Cell<i64>,
+    /// The thread's counter when the fiber was last resumed.
+    at_resume: Cell<i64>,
+    peak: Cell<i64>,
+}
+
+impl Budget {
+    pub(crate) fn new(limits: &Limits, deadline: Instant, stack_lowest: usize) -> Self {
+        Budget {
+            operations: Cell::new(0),
+            max_operations: limits.max_operations,
+            clock_in: Cell::new(CLOCK_EVERY),
+            deadline,
+            slice_end: Cell::new(deadline),
+            stop: Cell::new(None),
+            stack_floor: stack_lowest + RED_ZONE,
+            stack_low: Cell::new(usize::MAX),
+            max_memory: i64::try_from(limits.max_memory).unwrap_or(i64::MAX),
+            held: Cell::new(0),
+            at_resume: Cell::new(0),
+            peak: Cell::new(0),
+        }
+    }
+
+    /// Called right before the fiber gets control.
+    pub(crate) fn begin_slice(&self, now: Instant) {
+        self.slice_end.set(now + TIME_SLICE);
+        self.at_resume.set(alloc::live());
+    }
+
+    /// Called right after the fiber gave control back.
+    pub(crate) fn end_slice(&self) {
+        self.held.set(self.memory());
+    }
+
+    fn memory(&self) -> i64 {
+        self.held.get() + alloc::live() - self.at_resume.get()
+    }
+
+    /// One more operation.
+    #[inline]
+    pub(crate) fn tick(&self) -> Verdict {
+        let operations = self.operations.get() + 1;
+        self.operations.set(operations);
+        if self.stop.get().is_some() {
+            return Verdict::Stop;
+        }
+        if operations > self.max_operations {
+            return self.stop(Stop::Operations);
+        }
+        let here = stack_address();
+        if here < self.stack_low.get() {
+            self.stack_low.set(here);
+            if here < self.stack_floor {
+                return self.stop(Stop::Stack);
+            }
+        }
+        let memory = self.memory();
+        if memory > self.peak.get() {
+            self.peak.set(memory);
+            if memory > self.max_memory {
+                return self.stop(Stop::Memory);
+            }
+        }
+        let left = self.clock_in.get() - 1;
+        if left > 0 {
+            self.clock_in.set(left);
+            return Verdict::Go;
+        }
+        self.clock_in.set(CLOCK_EVERY);
+        let now = Instant::now();
+        if now >= self.deadline {
+            return self.stop(Stop::Timeout);
+        }
+        if now >= self.slice_end.get() { Verdict::Yield } else { Verdict::Go }
+    }
+
+    /// Ends the execution for `why`, unless it is ending for another reason already.
+    pub(crate) fn stop(&self, why: Stop) -> Verdict {
+        if self.stop.get().is_none() {
+            self.stop.set(Some(why));
+        }
+        Verdict::Stop
+    }
+
+    pub(crate) fn stopped(&self) -> Option<Stop> {
+        self.stop.get()
+    }
+
+    pub(crate) fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    pub(crate) fn operations(&self) -> u64 {
+        self.operations.get()
+    }
+
+    /// Bytes of memory that may still be used; what enlarges a value checks this before the work.
+    pub(crate) fn memory_left(&self) -> u64 {
+        u64::try_from(self.max_memory - self.memory()).unwrap_or(0)
+    }
+
+    /// Most bytes held at once; 0 where memory is not counted.
+    pub(crate) fn peak_memory(&self) -> u64 {
+        u64::try_from(self.peak.get()).unwrap_or(0)
+    }
+
+    /// Whether the stack was used so deeply that its memory should go back to the system.
+    pub(crate) fn used_deep_stack(&self, stack_base: usize) -> bool {
+        stack_base.saturating_sub(self.stack_low.get()) > 128 << 10 && self.stack_low.get() != usize::MAX
+    }
+
+    /// What the caller is told.
+    pub(crate) fn failure(&self, why: Stop, limits: &Limits) -> Failure {
+        let budget = |limit: &str, max: u64, text: String| Failure {
+            limit: Some(LimitExceeded { limit: limit.into(), max }),
+            ..Failure::new(FailureClass::Budget, text)
+        };
+        match why {
+            Stop::Operations => budget(
+                "max_operations",
+                limits.max_operations,
+                format!("the script used more than max_operations: {} operations", limits.max_operations),
+            ),
+            Stop::Memory => budget(
+                "max_memory",
+                limits.max_memory,
+                format!(
+                    "the script held {} bytes, more than max_memory: {}",
+                    self.peak_memory(),
+                    limits.max_memory
+                ),
+            ),
+            Stop::Stack => budget(
+                "stack",
+                (super::fiber::STACK_BYTES - RED_ZONE) as u64,
+                "the script recursed too deeply".into(),
+            ),
+            Stop::Timeout => Failure::new(FailureClass::Timeout, "the script ran past its deadline"),
+            Stop::Cancelled => Failure::new(FailureClass::Cancelled, "the caller went away"),
+            Stop::Shutdown => Failure::new(FailureClass::Cancelled, "the host is shutting down"),
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! Sources to something that runs: the shared modules of an instance, and one immutable engine per script.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use rhai::{AST, Engine, EvalAltResult, Module, OptimizationLevel, Shared};
+
+use super::limits::{Limits, MAX_TIMEOUT_SECONDS};
+use super::{ScriptModule, failure, fiber, natives, run};
+use crate::execution::{Failure, FailureClass, Invocation};
+use crate::log::LogLevel;
+use crate::script::{MAX_SOURCE_BYTES, ScriptKind, ScriptRecord};
+use crate::{Error, Result};
+
+/// What all engines of an instance share. Built once at start.
+pub(crate) struct Toolbox {
+    limits: Limits,
+    globals: Vec<Shared<Module>>,
+    modules: Vec<(String, Shared<Module>)>,
+}
+
+impl Toolbox {
+    /// # Errors
+    /// A module with a bad name or signature, or two of one name.
+    pub(crate) fn new(limits: Limits, modules: Vec<ScriptModule>) -> Result<Self> {
+        let mut globals = natives::packages();
+        globals.push(natives::module());
+        globals.push(super::sleep::module());
+        let mut built: Vec<(String, Shared<Module>)> = Vec::with_capacity(modules.len());
+        for module in modules {
+            let (name, module) = module.build()?;
+            if built.iter().any(|(other, _)| *other == name) {
+                return Err(Error::invalid(
+                    "script_module.name_taken",
+                    format!("two script modules are named {name:?}"),
+                ));
+            }
+            built.push((name, module));
+        }
+        Ok(Toolbox { limits, globals, modules: built })
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// The names that scripts reach through `name::`.
+    pub(crate) fn module_names(&self) -> impl Iterator<Item = &str> {
+        self.modules.iter().map(|(name, _)| name.as_str())
+    }
+
+    /// An engine with these limits. Takes a fraction of a microsecond: everything big in it is shared.
+    fn engine(&self, limits: &Limits, reach: Reach) -> Engine {
+        let mut engine = Engine::new_raw();
+        // The optimizer has no progress callback, and a panic of its own on constant maps.
+        engine.set_optimization_level(OptimizationLevel::None);
+        // The interner is behind one lock and would serialise the executor threads.
+        engine.set_max_strings_interned(0);
+        engine.disable_symbol("eval");
+        for module in &self.globals {
+            engine.register_global_module(module.clone());
+        }
+        for (name, module) in &self.modules {
+            engine.register_static_module(name, module.clone());
+        }
+        let size = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+        let (strings, arrays, maps) = match reach {
+            Reach::Strict => (limits.max_string_size, limits.max_array_size, limits.max_map_size),
+            Reach::Wide => {
+                let most = limits.max_blob_size;
+                (
+                    limits.max_string_size.max(most),
+                    limits.max_array_size.max(most),
+                    limits.max_map_size.max(most / 16),
+                )
+            }
+        };
+        engine
+            .set_max_operations(0)
+            .set_max_string_size(size(strings))
+            .set_max_array_size(size(arrays))
+            .set_max_map_size(size(maps))
+            .set_max_call_levels(size(limits.max_call_levels))
+            .set_max_expr_depths(size(limits.max_expr_depth), size(limits.max_expr_depth / 2));
+        engine.on_progress(run::on_progress);
+        engine.on_print(|text| {
+            fiber::current(|run| run.say(LogLevel::Info, text.to_owned(), None));
+        });
+        engine.on_debug(|text, _, _| {
+            fiber::current(|run| run.say(LogLevel::Trace, text.to_owned(), None));
+        });
+        #[allow(
+            deprecated,
+            reason = "marked so to say that it is volatile; our tests pin what we use of it"
+        )]
+        engine.on_var(|name, index, context| {
+            // Only where no parameter or local has that name: at the top level `ctx` is a constant of the scope.
+            if name != "ctx" || index != 0 || context.scope().contains("ctx") {
+                return Ok(None);
+            }
+            Ok::<_, Box<EvalAltResult>>(fiber::current(|run| run.ctx()))
+        });
+        engine
+    }
+
+    /// Compiles a script. Takes time quadratic in the source at worst: never on a thread that serves.
+    pub(crate) fn compile(self: &Arc<Self>, script: &ScriptRecord) -> Result<Compiled, Failure> {
+        let limits = self.limits.merged(&script.sandbox);
+        let (ast, names) = self.check(&script.source, script.kind, &limits)?;
+        let seconds = script.timeout_seconds.unwrap_or(limits.timeout_seconds).clamp(1, MAX_TIMEOUT_SECONDS);
+        let reach = if names.outside { Reach::Wide } else { Reach::Strict };
+        Ok(Compiled {
+            ast,
+            timeout: Duration::from_secs(u64::from(seconds)),
+            engine: self.engine(&limits, reach),
+            reach,
+            wide: OnceLock::new(),
+            toolbox: Arc::clone(self),
+            limits,
+            names,
+        })
+    }
+
+    /// Parses and checks a source.
+    pub(crate) fn check(
+        &self,
+        source: &str,
+        kind: ScriptKind,
+        limits: &Limits,
+    ) -> Result<(AST, Names), Failure> {
+        if source.len() > MAX_SOURCE_BYTES {
+            return Err(Failure::new(
+                FailureClass::Compile,
+                format!("a source has at most {MAX_SOURCE_BYTES} bytes, this one has {}", source.len()),
+            ));
+        }
+        if kind == ScriptKind::Module {
+            return Err(Failure::new(FailureClass::Compile, "modules are not available in this version"));
+        }
+        let names = Names::of(source, self.module_names());
+        let mut ast =
+            self.engine(limits, Reach::Strict).compile(source).map_err(|error| failure::of_parser(&error))?;
+        ast.clear_source();
+        ast.clear_doc();
+        Ok((ast, names))
+    }
+}
+
+/// How large the values are that an engine's own checks let pass.
+///
+/// The interpreter applies its size limits to whatever it touches, also to what came in from outside, counts a
+/// blob as an array, and sums up what is nested. So a script that can be handed large values gets an engine
+/// whose own limits are raised to those of the sources; what it builds itself is then bounded by our natives
+/// and by the memory budget. A script that cannot gets exactly the limits as configured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    Strict,
+    Wide,
+}
+
+/// Which of the costly things a source names. Found in the text, not in the syntax tree: naming one in a comment
+/// costs a microsecond, missing one would cost an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Names {
+    pub(crate) ctx: bool,
+    pub(crate) query: bool,
+    pub(crate) headers: bool,
+    pub(crate) body: bool,
+    /// Calls something that can hand it values larger than it may build, or handles blobs.
+    pub(crate) outside: bool,
+}
+
+impl Names {
+    fn of<'a>(source: &str, modules: impl Iterator<Item = &'a str>) -> Self {
+        let imports = source.contains("import");
+        let ctx = source.contains("ctx") || imports;
+        // `ctx` or `request` as a whole value (passed on, indexed, iterated) may reach any of its parts.
+        let whole = imports || used_whole(source, "ctx") || used_whole(source, "request");
+        let names = |word: &str| ctx && (whole || source.contains(word));
+        let mut modules = modules.filter(|module| *module != "log");
+        Names {
+            ctx,
+            query: names("query"),
+            headers: names("headers"),
+            body: names("body"),
+            outside: imports || source.contains("blob") || modules.any(|module| source.contains(module)),
+        }
+    }
+}
+
+/// Whether `word` stands somewhere without a property access right behind it.
+fn used_whole(source: &str, word: &str) -> bool {
+    let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    source.match_indices(word).any(|(at, _)| {
+        let before = source[..at].chars().next_back();
+        let rest = &source[at + word.len()..];
+        if before.is_some_and(is_word) || rest.starts_with(is_word) {
+            return false;
+        }
+        let rest = rest.trim_start().trim_start_matches('?');
+        !rest.strip_prefix('.').is_some_and(|rest| {
+            let rest = rest.trim_start();
+            let name: String = rest.chars().take_while(|c| is_word(*c)).collect();
+            // A method on the map sees all of it.
+            !name.is_empty() && !rest[name.len()..].trim_start().starts_with('(')
+        })
+    })
+}
+
+/// A script ready to run: its syntax tree, and the engine with its limits. Shared by all executions.
+pub(crate) struct Compiled {
+    pub(crate) ast: AST,
+    pub(crate) limits: Limits,
+    pub(crate) timeout: Duration,
+    pub(crate) names: Names,
+    engine: Engine,
+    reach: Reach,
+    wide: OnceLock<Engine>,
+    toolbox: Arc<Toolbox>,
+}
+
+impl Compiled {
+    /// The engine for this invocation: one with raised limits if what comes in is larger than the script's own.
+    pub(crate) fn engine_for(&self, invocation: &Invocation) -> &Engine {
+        let incoming = invocation.request.as_ref().map_or(0, |request| request.body.len())
+            + invocation.payload.as_ref().map_or(0, crate::Json::len);
+        let least = self.limits.max_string_size.min(self.limits.max_array_size).min(self.limits.max_map_size);
+        if self.reach == Reach::Wide || !self.names.body || (incoming as u64) <= least {
+            return &self.engine;
+        }
+        self.wide.get_or_init(|| self.toolbox.engine(&self.limits, Reach::Wide))
+    }
+}
+
+impl std::fmt::Debug for Compiled {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Compiled")
+            .field("limits", &self.limits)
+            .field("names", &self.names)
+            .finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Toolbox {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let modules: Vec<_> = self.module_names().collect();
+        f.debug_struct("Toolbox")
+            .field("limits", &self.limits)
+            .field("modules", &modules)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,122 @@
+//! The map `ctx`: what a script knows about its own call.
+
+use http::HeaderMap;
+use rhai::{Array, Blob, Dynamic, Map};
+
+use super::convert;
+use super::run::Run;
+use crate::execution::HttpRequest;
+use crate::route::parse_query;
+
+/// The version of what scripts see.
+pub const SDK_VERSION: &str = "1.0";
+
+/// Builds the map anew: nothing a script does to it outlives the execution, and identity is never read from it.
+pub(crate) fn build(run: &Run) -> Dynamic {
+    let invocation = &run.invocation;
+    let mut map = Map::new();
+    map.insert("sdk_version".into(), SDK_VERSION.into());
+    map.insert("execution_id".into(), invocation.execution.to_string().into());
+    map.insert("request_id".into(), invocation.request_id.to_string().into());
+    map.insert("app_id".into(), invocation.app.to_string().into());
+    map.insert("script_id".into(), invocation.script.id.to_string().into());
+    map.insert("script_name".into(), invocation.script.name.as_str().into());
+    map.insert("invocation_type".into(), invocation.invocation_type.as_str().into());
+    map.insert("trigger_depth".into(), i64::from(invocation.trigger_depth).into());
+    map.insert("principal".into(), principal(run));
+    map.insert("request".into(), request(run));
+    map.into()
+}
+
+fn principal(run: &Run) -> Dynamic {
+    let Some(principal) = &run.invocation.principal else { return Dynamic::UNIT };
+    let mut map = Map::new();
+    let kind = serde_json::to_value(principal.kind).ok();
+    map.insert("kind".into(), kind.as_ref().and_then(|kind| kind.as_str()).unwrap_or_default().into());
+    map.insert("id".into(), principal.id.as_str().into());
+    map.insert("name".into(), principal.name.as_str().into());
+    map.into()
+}
+
+fn request(run: &Run) -> Dynamic {
+    let none = HttpRequest::default();
+    let request = run.invocation.request.as_ref();
+    let names = &run.compiled.names;
+    let mut map = Map::new();
+    map.insert("method".into(), request.map_or("", |request| request.method.as_str()).into());
+    let request = request.unwrap_or(&none);
+    map.insert("host".into(), request.host.as_str().into());
+    map.insert("path".into(), request.path.as_str().into());
+    map.insert("rest".into(), request.rest.as_str().into());
+    let params: Map =
+        request.params.iter().map(|(name, value)| (name.as_ref().into(), value.as_str().into())).collect();
+    map.insert("params".into(), params.into());
+    let query = || request.query.as_deref().map(parse_query).into_iter().flatten();
+    if names.query {
+        let (mut first, mut all) = (Map::new(), Map::new());
+        for (name, value) in query() {
+            let value: Dynamic = value.to_string().into();
+            first.entry(name.as_ref().into()).or_insert_with(|| value.clone());
+            append(&mut all, &name, value);
+        }
+        map.insert("query".into(), first.into());
+        map.insert("query_all".into(), all.into());
+    }
+    if names.headers {
+        let (first, all) = headers(&request.headers);
+        map.insert("headers".into(), first.into());
+        map.insert("headers_all".into(), all.into());
+    }
+    if names.body {
+        let payload = run.invocation.payload.as_ref();
+        let body = match payload {
+            Some(json) => convert::from_json(json).unwrap_or(Dynamic::UNIT),
+            None => body(request),
+        };
+        map.insert("body".into(), body);
+        map.insert(
+            "body_raw".into(),
+            Dynamic::from_blob(payload.map_or_else(|| request.body.to_vec(), |json| json.as_str().into())),
+        );
+    }
+    map.into()
+}
+
+/// Each header once with its first value, and each with all of its values. Bytes that are not UTF-8 are
+/// replaced.
+fn headers(headers: &HeaderMap) -> (Map, Map) {
+    let (mut first, mut all) = (Map::new(), Map::new());
+    for (name, value) in headers {
+        let value: Dynamic = String::from_utf8_lossy(value.as_bytes()).into_owned().into();
+        first.entry(name.as_str().into()).or_insert_with(|| value.clone());
+        append(&mut all, name.as_str(), value);
+    }
+    (first, all)
+}
+
+fn append(all: &mut Map, name: &str, value: Dynamic) {
+    let values = all.entry(name.into()).or_insert_with(|| Array::new().into());
+    if let Ok(mut values) = values.as_array_mut() {
+        values.push(value);
+    }
+}
+
+/// The body by its content type: parsed JSON, text, or a blob. A body that says it is JSON and is not is handed
+/// over as text, so that the script can answer for itself.
+fn body(request: &HttpRequest) -> Dynamic {
+    if request.body.is_empty() {
+        return Dynamic::UNIT;
+    }
+    let content_type =
+        request.headers.get(http::header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
+    let essence = content_type.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
+    let is_json = essence == "application/json" || essence.ends_with("+json");
+    let is_text = is_json || essence.starts_with("text/") || essence == "application/x-www-form-urlencoded";
+    if is_json && let Ok(value) = convert::parse_json(&request.body) {
+        return value;
+    }
+    match std::str::from_utf8(&request.body) {
+        Ok(text) if is_text => text.into(),
+        _ => Dynamic::from_blob(Blob::from(request.body.to_vec())),
+    }
+}

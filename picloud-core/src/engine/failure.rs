@@ -1,0 +1,100 @@
+//! The interpreter's errors as outcomes.
+
+use rhai::{Dynamic, EvalAltResult, Map, ParseError};
+
+use super::limits::Limits;
+use crate::execution::{Failure, FailureClass, LimitExceeded, Position};
+
+fn position(position: rhai::Position) -> Option<Position> {
+    let count = |n: Option<usize>| n.and_then(|n| u32::try_from(n).ok());
+    Some(Position { line: count(position.line())?, column: count(position.position()).unwrap_or(1).max(1) })
+}
+
+/// What a script threw that is a response: a map with `statusCode`.
+pub(crate) fn thrown_response(error: &EvalAltResult) -> Option<Dynamic> {
+    match error.unwrap_inner() {
+        EvalAltResult::ErrorRuntime(value, _) => {
+            value.read_lock::<Map>().is_some_and(|map| map.contains_key("statusCode")).then(|| value.clone())
+        }
+        _ => None,
+    }
+}
+
+/// A source that does not compile.
+pub(crate) fn of_parser(error: &ParseError) -> Failure {
+    Failure {
+        position: position(error.position()),
+        ..Failure::new(FailureClass::Compile, error.err_type().to_string())
+    }
+}
+
+/// A script that failed by itself. Stops (budget, deadline, cancellation) are told apart before.
+pub(crate) fn of_script(error: EvalAltResult, limits: &Limits) -> Failure {
+    use EvalAltResult as E;
+    let inner = error.unwrap_inner();
+    let at = [inner.position(), error.position()].into_iter().find_map(position);
+    let budget = |limit: &str, max: u64, text: String| Failure {
+        position: at,
+        limit: Some(LimitExceeded { limit: limit.to_owned(), max }),
+        ..Failure::new(FailureClass::Budget, text)
+    };
+    match inner {
+        E::ErrorParsing(kind, _) => {
+            Failure { position: at, ..Failure::new(FailureClass::Compile, kind.to_string()) }
+        }
+        E::ErrorStackOverflow(_) => budget(
+            "max_call_levels",
+            limits.max_call_levels,
+            format!("functions call each other deeper than max_call_levels: {}", limits.max_call_levels),
+        ),
+        E::ErrorDataTooLarge(what, _) => {
+            let (limit, max, size) = match what.split_once(": ") {
+                // Our natives: `<limit>: <size> over <max>`.
+                Some((limit, numbers)) => {
+                    let (size, max) = numbers.split_once(" over ").unwrap_or((numbers, ""));
+                    (limit, max.parse().unwrap_or(0), format!("{size} is more than "))
+                }
+                None if what.contains("string") => ("max_string_size", limits.max_string_size, String::new()),
+                None if what.contains("map") => ("max_map_size", limits.max_map_size, String::new()),
+                None => ("max_array_size", limits.max_array_size, String::new()),
+            };
+            budget(limit, max, format!("a value is too large: {size}{limit}: {max}"))
+        }
+        E::ErrorTooManyOperations(_) => {
+            budget("max_operations", limits.max_operations, "too many operations".into())
+        }
+        E::ErrorRuntime(value, _) => {
+            Failure { position: at, ..Failure::new(FailureClass::Runtime, thrown_text(value)) }
+        }
+        other => {
+            let mut bare = other.to_string();
+            // The position is told separately.
+            if let Some(end) = bare.rfind(" (line ") {
+                bare.truncate(end);
+            }
+            Failure { position: at, ..Failure::new(FailureClass::Runtime, bare) }
+        }
+    }
+}
+
+/// One line for what was thrown: code and message of a service error, else the value.
+fn thrown_text(value: &Dynamic) -> String {
+    let text = |map: &Map, key: &str| map.get(key).filter(|value| value.is_string()).map(ToString::to_string);
+    let line = match value.read_lock::<Map>() {
+        Some(map) => match (text(&map, "code"), text(&map, "message")) {
+            (Some(code), Some(message)) => Some(format!("{code}: {message}")),
+            (None, Some(message)) => Some(message),
+            _ => None,
+        },
+        None if value.is_unit() => Some("Runtime error".to_owned()),
+        None if value.is_string() => Some(value.to_string()),
+        None => None,
+    };
+    let line = line.unwrap_or_else(|| {
+        match super::convert::to_json(value, super::convert::ConvertLimits { max_bytes: 4096 }) {
+            Ok(json) => format!("thrown: {json}"),
+            Err(_) => format!("thrown: a value of type {}", value.type_name()),
+        }
+    });
+    line.chars().map(|c| if c.is_control() { ' ' } else { c }).take(2_000).collect()
+}

@@ -1,0 +1,484 @@
+//! The door through which scripts reach Rust: ours and the host's.
+
+use std::any::{Any, TypeId};
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+
+use rhai::plugin::RhaiFunc;
+use rhai::{Dynamic, EvalAltResult, FnNamespace, FuncRegistration, Module, NativeCallContext};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::convert;
+use super::run::{self, thrown};
+use crate::{CallCx, Error, Json, Result};
+
+/// Functions that scripts call as `name::function(…)`.
+///
+/// A function is a Rust closure whose first parameter is the [`CallCx`] and whose others are anything that
+/// serde can read; it answers anything that serde can write, or a `Result` of it. An async function suspends the
+/// script, not a thread. Which app calls is in the context, never in an argument.
+///
+/// The signature is what scripts' authors read, in the generated reference and in error messages. It must name
+/// as many parameters as the closure has after the context; `?` marks one that may be left out, for which the
+/// closure gets `None`.
+///
+/// ```
+/// use picloud_core::{CallCx, Error, ScriptModule};
+///
+/// #[derive(serde::Deserialize)]
+/// struct Item { price: i64, quantity: i64 }
+///
+/// let billing = ScriptModule::new("billing")
+///     .function("total(items: array) -> int", |_cx: CallCx, items: Vec<Item>| {
+///         items.iter().map(|item| item.price * item.quantity).sum::<i64>()
+///     })
+///     .async_function("charge(card: string, amount: int) -> string", |cx: CallCx, card: String, amount: i64| async move {
+///         if amount <= 0 {
+///             return Err(Error::invalid("billing.amount", "the amount must be positive").with("amount", amount));
+///         }
+///         Ok(format!("charged {card} for {}", cx.app()))
+///     });
+/// assert_eq!(billing.name(), "billing");
+/// assert_eq!(billing.functions().count(), 2);
+/// ```
+///
+/// An error reaches the script as a thrown map `#{ code, message, … }`. A panic ends the execution with class
+/// `internal` and nothing else.
+pub struct ScriptModule {
+    name: String,
+    doc: String,
+    functions: Vec<FunctionDoc>,
+    module: Module,
+    wrong: Option<Error>,
+}
+
+/// One function of a [`ScriptModule`], as people read it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FunctionDoc {
+    /// The name.
+    pub name: String,
+    /// The whole signature.
+    pub signature: String,
+    /// Whether it is called on a value (`handle.name(…)`) instead of through the module.
+    pub is_method: bool,
+    /// The parameters in order: name, type as written, whether it may be left out.
+    pub params: Vec<(String, String, bool)>,
+}
+
+impl ScriptModule {
+    /// An empty module. The name is `[a-z][a-z0-9_]*`.
+    pub fn new(name: impl Into<String>) -> Self {
+        let name = name.into();
+        let mut module = Module::new();
+        module.set_id(format!("picloud::{name}"));
+        let fits = name
+            .bytes()
+            .enumerate()
+            .all(|(i, b)| b.is_ascii_lowercase() || i > 0 && (b.is_ascii_digit() || b == b'_'));
+        let wrong = (name.is_empty() || !fits).then(|| {
+            Error::invalid(
+                "script_module.invalid_name",
+                format!("a module name is [a-z][a-z0-9_]*, not {name:?}"),
+            )
+        });
+        ScriptModule { name, doc: String::new(), functions: Vec::new(), module, wrong }
+    }
+
+    /// A sentence on what the module is for.
+    #[must_use]
+    pub fn doc(mut self, text: impl Into<String>) -> Self {
+        self.doc = text.into();
+        self
+    }
+
+    /// The name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The functions, in the order in which they were added.
+    pub fn functions(&self) -> impl Iterator<Item = &FunctionDoc> {
+        self.functions.iter()
+    }
+
+    /// Adds a function that answers at once. It runs on the script's own stack: it must not block.
+    #[must_use]
+    pub fn function<M, F: ScriptFn<M>>(mut self, signature: &str, function: F) -> Self {
+        self.add(signature, F::PARAMS, F::this(), move |cx, args| function.call(cx, args));
+        self
+    }
+
+    /// Adds a function that waits. The script is suspended meanwhile, at the most until its deadline; when it
+    /// ends before, the future is dropped.
+    #[must_use]
+    pub fn async_function<M, F: AsyncScriptFn<M>>(mut self, signature: &str, function: F) -> Self {
+        self.add(signature, F::PARAMS, F::this(), move |cx, args| function.call(cx, args));
+        self
+    }
+
+    fn add(
+        &mut self,
+        signature: &str,
+        arity: usize,
+        this: Option<TypeId>,
+        call: impl Fn(CallCx, Args<'_, '_>) -> Result<Dynamic, Box<EvalAltResult>> + Send + Sync + 'static,
+    ) {
+        let doc = match FunctionDoc::parse(signature, this.is_some()) {
+            Ok(doc) => doc,
+            Err(error) => {
+                self.wrong.get_or_insert(error.with("module", &self.name));
+                return;
+            }
+        };
+        if doc.params.len() + usize::from(this.is_some()) != arity {
+            self.wrong.get_or_insert(
+                Error::invalid(
+                    "script_module.arity",
+                    format!(
+                        "the signature names {} parameters, the closure has {arity} after the context",
+                        doc.params.len()
+                    ),
+                )
+                .with("module", &self.name)
+                .with("signature", signature),
+            );
+            return;
+        }
+        let names: Arc<[String]> = doc.params.iter().map(|(name, _, _)| name.clone()).collect();
+        let label: Arc<str> =
+            if this.is_some() { doc.name.clone() } else { format!("{}::{}", self.name, doc.name) }.into();
+        let call = Arc::new(call);
+        // A parameter that may be left out is one more function with fewer parameters.
+        let least = doc.params.iter().take_while(|(_, _, optional)| !optional).count();
+        for given in least..=doc.params.len() {
+            let mut types: Vec<TypeId> = this.into_iter().collect();
+            types.extend(std::iter::repeat_n(TypeId::of::<Dynamic>(), given));
+            let (names, label, call) = (names.clone(), label.clone(), call.clone());
+            let func = move |_: Option<NativeCallContext<'_>>, args: &mut [&mut Dynamic]| {
+                let cx = run::call_cx(&label)?;
+                call(cx, Args { args, next: 0, names: &names, label: &label, has_this: this.is_some() })
+            };
+            let function = if this.is_some() {
+                RhaiFunc::Method {
+                    func: Arc::new(func),
+                    has_context: false,
+                    is_pure: true,
+                    is_volatile: true,
+                }
+            } else {
+                RhaiFunc::Pure { func: Arc::new(func), has_context: false, is_pure: true, is_volatile: true }
+            };
+            let namespace = if this.is_some() { FnNamespace::Global } else { FnNamespace::Internal };
+            FuncRegistration::new(doc.name.as_str()).with_namespace(namespace).set_into_module_raw(
+                &mut self.module,
+                types,
+                function,
+            );
+        }
+        self.functions.push(doc);
+    }
+
+    /// Gives the type `T` of a handle the name that scripts see in error messages and from `type_of`.
+    #[must_use]
+    pub fn handle_type<T: Clone + Send + Sync + 'static>(mut self, name: &str) -> Self {
+        self.module.set_custom_type::<T>(name);
+        self
+    }
+
+    /// The module as the interpreter takes it.
+    ///
+    /// # Errors
+    /// The first mistake made while building: a bad name or signature.
+    pub(crate) fn build(self) -> Result<(String, rhai::Shared<Module>)> {
+        match self.wrong {
+            Some(error) => Err(error),
+            None => {
+                let mut module = self.module;
+                module.build_index();
+                Ok((self.name, module.into()))
+            }
+        }
+    }
+}
+
+impl fmt::Debug for ScriptModule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ScriptModule")
+            .field("name", &self.name)
+            .field("functions", &self.functions)
+            .finish_non_exhaustive()
+    }
+}
+
+impl FunctionDoc {
+    fn parse(signature: &str, is_method: bool) -> Result<Self> {
+        let wrong = || {
+            Error::invalid("script_module.signature", "expected `name(param: type, param?: type) -> type`")
+                .with("signature", signature)
+        };
+        let word = |text: &str| {
+            !text.is_empty()
+                && text
+                    .bytes()
+                    .enumerate()
+                    .all(|(i, b)| b.is_ascii_lowercase() || b == b'_' || i > 0 && b.is_ascii_digit())
+        };
+        let (name, rest) = signature.split_once('(').ok_or_else(wrong)?;
+        let (params, _returns) = rest.split_once(')').ok_or_else(wrong)?;
+        // A method is written `Handle.name(…)`.
+        let name = match (is_method, name.split_once('.')) {
+            (true, Some((_, name))) => name,
+            (false, None) => name,
+            _ => return Err(wrong()),
+        };
+        if !word(name) {
+            return Err(wrong());
+        }
+        let mut parsed = Vec::new();
+        for param in params.split(',').map(str::trim).filter(|param| !param.is_empty()) {
+            let (param, kind) = param.split_once(':').unwrap_or((param, "any"));
+            let optional = param.ends_with('?');
+            let param = param.trim_end_matches('?').trim();
+            if !word(param) || !optional && parsed.last().is_some_and(|(_, _, optional)| *optional) {
+                return Err(wrong());
+            }
+            parsed.push((param.to_owned(), kind.trim().to_owned(), optional));
+        }
+        Ok(FunctionDoc { name: name.to_owned(), signature: signature.to_owned(), is_method, params: parsed })
+    }
+}
+
+/// The arguments of one call, taken one after the other.
+pub struct Args<'a, 'b> {
+    args: &'a mut [&'b mut Dynamic],
+    next: usize,
+    names: &'a [String],
+    label: &'a str,
+    has_this: bool,
+}
+
+impl fmt::Debug for Args<'_, '_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Args")
+            .field("function", &self.label)
+            .field("next", &self.next)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Args<'_, '_> {
+    fn take(&mut self) -> Option<&mut Dynamic> {
+        let taken = self.args.get_mut(self.next);
+        self.next += 1;
+        taken.map(|value| &mut **value)
+    }
+
+    /// An error that names the argument taken last.
+    fn mismatch(&self, error: Error) -> Error {
+        let index = self.next.saturating_sub(1 + usize::from(self.has_this));
+        let name = self.names.get(index).map_or("this", String::as_str);
+        let code = if error.code() == "json.mismatch" {
+            "invalid_argument".to_owned()
+        } else {
+            error.code().to_owned()
+        };
+        Error::new(error.kind(), code, format!("{}, argument `{name}`: {}", self.label, error.message()))
+    }
+}
+
+/// What a parameter of a script function can be: anything that serde reads, [`Raw`] for a value as it is,
+/// [`This`] for the handle that a method is called on.
+pub trait FromScript: Sized {
+    #[doc(hidden)]
+    fn take(args: &mut Args<'_, '_>) -> Result<Self>;
+
+    #[doc(hidden)]
+    fn this() -> Option<TypeId> {
+        None
+    }
+}
+
+impl<T: DeserializeOwned> FromScript for T {
+    fn take(args: &mut Args<'_, '_>) -> Result<Self> {
+        let value = args.take().map_or(Dynamic::UNIT, Dynamic::take);
+        convert::from_dynamic(value).map_err(|error| args.mismatch(error))
+    }
+}
+
+/// Any value as canonical JSON, as a parameter or an answer, without a detour through serde. As a parameter
+/// `None` means that it was left out; as an answer `None` is `()`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Raw(pub Option<Json>);
+
+impl Raw {
+    /// The value; `null` where there is none.
+    pub fn or_null(self) -> Json {
+        self.0.unwrap_or_else(Json::null)
+    }
+}
+
+impl FromScript for Raw {
+    fn take(args: &mut Args<'_, '_>) -> Result<Self> {
+        let Some(value) = args.take() else { return Ok(Raw(None)) };
+        match convert::to_json(value, convert::ConvertLimits::default()) {
+            Ok(json) => Ok(Raw(Some(json))),
+            Err(error) => Err(args.mismatch(error)),
+        }
+    }
+}
+
+impl IntoScript for Raw {
+    fn into_script(self) -> Result<Dynamic> {
+        self.0.as_ref().map_or(Ok(Dynamic::UNIT), convert::from_json)
+    }
+}
+
+/// The handle that a method is called on: the first parameter after the context.
+#[derive(Debug, Clone)]
+pub struct This<T>(pub T);
+
+impl<T: Any + Clone + Send + Sync> FromScript for This<T> {
+    fn take(args: &mut Args<'_, '_>) -> Result<Self> {
+        args.take()
+            .and_then(|value| value.read_lock::<T>().map(|handle| handle.clone()))
+            .map(This)
+            .ok_or_else(|| Error::internal("a method was called on a value of another type"))
+    }
+
+    fn this() -> Option<TypeId> {
+        Some(TypeId::of::<T>())
+    }
+}
+
+/// What a script function can answer: anything that serde writes, [`Raw`], [`Handle`].
+pub trait IntoScript {
+    #[doc(hidden)]
+    fn into_script(self) -> Result<Dynamic>;
+}
+
+impl<T: Serialize> IntoScript for T {
+    fn into_script(self) -> Result<Dynamic> {
+        convert::to_dynamic(&self)
+    }
+}
+
+/// An answer that is a handle: an opaque value with methods.
+#[derive(Debug, Clone)]
+pub struct Handle<T>(pub T);
+
+impl<T: Any + Clone + Send + Sync> IntoScript for Handle<T> {
+    fn into_script(self) -> Result<Dynamic> {
+        Ok(Dynamic::from(self.0))
+    }
+}
+
+/// Marks answers that cannot fail.
+#[derive(Debug)]
+pub enum Plain {}
+
+/// Marks answers that are a `Result`.
+#[derive(Debug)]
+pub enum Fallible {}
+
+/// What a script function answers: something for the script, or a `Result` of it. `M` tells the two apart.
+pub trait ScriptAnswer<M> {
+    #[doc(hidden)]
+    fn answer(self) -> Result<Dynamic>;
+}
+
+impl<T: IntoScript> ScriptAnswer<Plain> for T {
+    fn answer(self) -> Result<Dynamic> {
+        self.into_script()
+    }
+}
+
+impl<T: IntoScript, E: Into<Error>> ScriptAnswer<Fallible> for Result<T, E> {
+    fn answer(self) -> Result<Dynamic> {
+        self.map_err(Into::into)?.into_script()
+    }
+}
+
+/// A closure that can be a function of scripts. Implemented for closures of [`CallCx`] and up to six
+/// parameters; `M` only tells the implementations apart.
+pub trait ScriptFn<M>: Send + Sync + 'static {
+    #[doc(hidden)]
+    const PARAMS: usize;
+    #[doc(hidden)]
+    fn this() -> Option<TypeId>;
+    #[doc(hidden)]
+    fn call(&self, cx: CallCx, args: Args<'_, '_>) -> Result<Dynamic, Box<EvalAltResult>>;
+}
+
+/// A closure whose future can be a function of scripts. As [`ScriptFn`]; the future is `Send` and owns what it
+/// needs.
+pub trait AsyncScriptFn<M>: Send + Sync + 'static {
+    #[doc(hidden)]
+    const PARAMS: usize;
+    #[doc(hidden)]
+    fn this() -> Option<TypeId>;
+    #[doc(hidden)]
+    fn call(&self, cx: CallCx, args: Args<'_, '_>) -> Result<Dynamic, Box<EvalAltResult>>;
+}
+
+macro_rules! first_this {
+    () => {
+        None
+    };
+    ($first:ident $($rest:ident)*) => {
+        $first::this()
+    };
+}
+
+macro_rules! script_fns {
+    ($count:literal: $($param:ident)*) => {
+        impl<F, R, Mk, $($param),*> ScriptFn<(Mk, $($param,)*)> for F
+        where
+            F: Fn(CallCx, $($param),*) -> R + Send + Sync + 'static,
+            R: ScriptAnswer<Mk>,
+            $($param: FromScript,)*
+        {
+            const PARAMS: usize = $count;
+
+            fn this() -> Option<TypeId> {
+                first_this!($($param)*)
+            }
+
+            #[allow(non_snake_case, unused_mut, unused_variables)]
+            fn call(&self, cx: CallCx, mut args: Args<'_, '_>) -> Result<Dynamic, Box<EvalAltResult>> {
+                $(let $param = $param::take(&mut args).map_err(thrown)?;)*
+                self(cx, $($param),*).answer().map_err(thrown)
+            }
+        }
+
+        impl<F, Fut, Mk, $($param),*> AsyncScriptFn<(Mk, $($param,)*)> for F
+        where
+            F: Fn(CallCx, $($param),*) -> Fut + Send + Sync + 'static,
+            Fut: Future + Send + 'static,
+            Fut::Output: ScriptAnswer<Mk> + Send + 'static,
+            $($param: FromScript,)*
+        {
+            const PARAMS: usize = $count;
+
+            fn this() -> Option<TypeId> {
+                first_this!($($param)*)
+            }
+
+            #[allow(non_snake_case, unused_mut, unused_variables)]
+            fn call(&self, cx: CallCx, mut args: Args<'_, '_>) -> Result<Dynamic, Box<EvalAltResult>> {
+                $(let $param = $param::take(&mut args).map_err(thrown)?;)*
+                run::wait(self(cx, $($param),*))?.answer().map_err(thrown)
+            }
+        }
+    };
+}
+
+script_fns!(0:);
+script_fns!(1: A);
+script_fns!(2: A B);
+script_fns!(3: A B C);
+script_fns!(4: A B C D);
+script_fns!(5: A B C D E);
+script_fns!(6: A B C D E G);

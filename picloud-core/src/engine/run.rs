@@ -1,0 +1,199 @@
+//! One execution, from inside: what natives of the interpreter reach while a script runs.
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use rhai::{Dynamic, EvalAltResult, Map, Position, Scope};
+
+use super::budget::{Budget, Verdict};
+use super::compile::Compiled;
+use super::fiber::{self, Suspend};
+use super::{ctx, failure, response};
+use crate::execution::{Answer, Failure, FailureClass, Invocation};
+use crate::log::{LogBuffer, LogLevel, LogLine};
+use crate::{CallCx, Clock, CxInner, Error, Json, Result};
+
+/// A future that a script waits for. Polled and dropped by the owner of the fiber.
+pub(crate) type HostCall = Pin<Box<dyn Future<Output = ()>>>;
+
+/// The data of one execution. Reached through [`fiber::current`]; never leaves its thread.
+pub(crate) struct Run {
+    pub(crate) budget: Budget,
+    pub(crate) compiled: Arc<Compiled>,
+    pub(crate) invocation: Invocation,
+    pub(crate) clock: Arc<dyn Clock>,
+    call: RefCell<Option<HostCall>>,
+    cx: OnceCell<CallCx>,
+    log: OnceCell<Arc<LogBuffer>>,
+    /// For reads inside functions, where the scope's constant is not visible.
+    ctx: OnceCell<Dynamic>,
+}
+
+impl Run {
+    pub(crate) fn new(
+        budget: Budget,
+        compiled: Arc<Compiled>,
+        invocation: Invocation,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Run {
+            budget,
+            compiled,
+            invocation,
+            clock,
+            call: RefCell::new(None),
+            cx: OnceCell::new(),
+            log: OnceCell::new(),
+            ctx: OnceCell::new(),
+        }
+    }
+
+    /// Takes the future that the script left when it suspended.
+    pub(crate) fn take_call(&self) -> Option<HostCall> {
+        self.call.borrow_mut().take()
+    }
+
+    /// The log, if anything was logged.
+    pub(crate) fn log(&self) -> Option<&Arc<LogBuffer>> {
+        self.log.get()
+    }
+
+    fn log_buffer(&self) -> &Arc<LogBuffer> {
+        self.log.get_or_init(|| Arc::new(LogBuffer::new()))
+    }
+
+    /// The context of this execution's service calls.
+    fn cx(&self) -> CallCx {
+        self.cx
+            .get_or_init(|| {
+                let invocation = &self.invocation;
+                CallCx::from(CxInner {
+                    app: invocation.app,
+                    principal: invocation.principal.clone(),
+                    script: Some((invocation.script.id, invocation.script.name.to_shared())),
+                    execution: Some(invocation.execution),
+                    request: invocation.request_id,
+                    trace: invocation.trace,
+                    trigger_depth: invocation.trigger_depth,
+                    deadline: Some(self.budget.deadline()),
+                    clock: self.clock.clone(),
+                    log: Some(self.log_buffer().clone()),
+                })
+            })
+            .clone()
+    }
+
+    /// Adds a line to the execution's log, and hands it to `tracing`.
+    pub(crate) fn say(&self, level: LogLevel, message: String, data: Option<Json>) {
+        let (app, script, execution) =
+            (self.invocation.app, &self.invocation.script.name, self.invocation.execution);
+        macro_rules! forward {
+            ($level:ident) => {
+                tracing::$level!(target: "picloud::script", %app, %script, %execution, data = data.as_ref().map(Json::as_str), "{message}")
+            };
+        }
+        match level {
+            LogLevel::Trace => forward!(trace),
+            LogLevel::Info => forward!(info),
+            LogLevel::Warn => forward!(warn),
+            LogLevel::Error => forward!(error),
+        }
+        self.log_buffer().push(LogLine { at: self.clock.now(), level, message, data });
+    }
+
+    /// What `ctx` is inside functions.
+    pub(crate) fn ctx(&self) -> Dynamic {
+        self.ctx.get_or_init(|| ctx::build(self)).clone()
+    }
+
+    /// Runs the script to its end. Called on the fiber's stack; so is the drop of everything it made.
+    pub(crate) fn evaluate(&self) -> Result<Answer, Failure> {
+        let mut scope = Scope::new();
+        if self.compiled.names.ctx {
+            scope.push_constant_dynamic("ctx", ctx::build(self));
+        }
+        let engine = self.compiled.engine_for(&self.invocation);
+        let result = engine.eval_ast_with_scope::<Dynamic>(&mut scope, &self.compiled.ast);
+        if let Some(why) = self.budget.stopped() {
+            return Err(self.budget.failure(why, &self.compiled.limits));
+        }
+        let wants_response = self.invocation.request.is_some();
+        match result {
+            Ok(value) if wants_response => response::from_value(value).map(Answer::Response),
+            Ok(value) => response::json(&value).map(Answer::Value),
+            Err(error) => match failure::thrown_response(&error).filter(|_| wants_response) {
+                Some(value) => response::from_value(value).map(Answer::Response),
+                None => Err(failure::of_script(*error, &self.compiled.limits)),
+            },
+        }
+    }
+}
+
+/// Stops a script where it stands; scripts cannot catch it.
+fn terminated() -> Box<EvalAltResult> {
+    EvalAltResult::ErrorTerminated(Dynamic::UNIT, Position::NONE).into()
+}
+
+/// The interpreter's progress callback: the one check of budget, deadline, cancellation, memory and stack.
+pub(crate) fn on_progress(_operations: u64) -> Option<Dynamic> {
+    match fiber::current(|run| run.budget.tick()) {
+        None | Some(Verdict::Go) => None,
+        Some(Verdict::Stop) => Some(Dynamic::UNIT),
+        Some(Verdict::Yield) => {
+            fiber::suspend(Suspend::Preempted);
+            // The one who resumed may have asked the script to stop.
+            fiber::current(|run| run.budget.stopped()).flatten().map(|_| Dynamic::UNIT)
+        }
+    }
+}
+
+/// The call context for a host call that begins.
+pub(crate) fn call_cx(label: &str) -> Result<CallCx, Box<EvalAltResult>> {
+    match fiber::current(|run| run.budget.stopped().is_none().then(|| run.cx())) {
+        Some(Some(cx)) => Ok(cx),
+        Some(None) => Err(terminated()),
+        None => Err(thrown(Error::internal(format!("{label} was called outside an execution")))),
+    }
+}
+
+/// Suspends the script until `future` is ready.
+pub(crate) fn wait<F: Future + 'static>(future: F) -> Result<F::Output, Box<EvalAltResult>> {
+    let answer = Rc::new(Cell::new(None));
+    let slot = Rc::clone(&answer);
+    let call: HostCall = Box::pin(async move { slot.set(Some(future.await)) });
+    fiber::current(|run| *run.call.borrow_mut() = Some(call));
+    fiber::suspend(Suspend::Call);
+    let stopped = fiber::current(|run| {
+        // Still there if nobody took it: the thread is panicking, or there is no fiber.
+        run.call.borrow_mut().take();
+        run.budget.stopped().is_some()
+    });
+    match answer.take() {
+        Some(value) if stopped == Some(false) => Ok(value),
+        _ => Err(terminated()),
+    }
+}
+
+/// A service's error as a script sees it: a thrown map `#{ code, message, … }`.
+pub(crate) fn thrown(error: Error) -> Box<EvalAltResult> {
+    let mut map = Map::new();
+    map.insert("code".into(), error.code().to_owned().into());
+    map.insert("message".into(), error.message().to_owned().into());
+    for (name, value) in error.context() {
+        map.insert(name.into(), value.to_owned().into());
+    }
+    EvalAltResult::ErrorRuntime(map.into(), Position::NONE).into()
+}
+
+/// A failure of the class `internal` for a panic.
+pub(crate) fn panicked(payload: &(dyn std::any::Any + Send)) -> Failure {
+    let text = payload
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    tracing::error!(panic = text.unwrap_or("(no text)"), "a script execution panicked");
+    Failure::new(FailureClass::Internal, "a defect in a function of the host ended the script")
+}

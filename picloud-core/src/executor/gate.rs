@@ -1,0 +1,152 @@
+//! The execution gate: how many executions may run or wait at once, in all and per app.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+use tokio::sync::Notify;
+
+use crate::{AppId, metric};
+
+/// How many executions may be under way at once, running and waiting ones alike.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct GateConfig {
+    /// In the whole process. Default: 10 000; lowered at start to what the system's address space and mappings
+    /// allow.
+    pub max_executions: usize,
+    /// In one app, so that one app cannot keep out the others. Default: 5 000.
+    pub max_executions_per_app: usize,
+}
+
+impl Default for GateConfig {
+    fn default() -> Self {
+        GateConfig { max_executions: 10_000, max_executions_per_app: 5_000 }
+    }
+}
+
+/// Counts executions. Entering and leaving take no lock.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    config: GateConfig,
+    total: AtomicUsize,
+    apps: ArcSwap<HashMap<AppId, Arc<AtomicUsize>>>,
+    growing: Mutex<()>,
+    idle: Notify,
+}
+
+/// Which limit was reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Full {
+    Process,
+    App,
+}
+
+/// A place inside. Dropping it leaves.
+#[derive(Debug)]
+pub(crate) struct Permit {
+    gate: Arc<Gate>,
+    app: Arc<AtomicUsize>,
+}
+
+impl Gate {
+    pub(crate) fn new(config: GateConfig) -> Self {
+        Gate {
+            config,
+            total: AtomicUsize::new(0),
+            apps: ArcSwap::default(),
+            growing: Mutex::new(()),
+            idle: Notify::new(),
+        }
+    }
+
+    pub(crate) fn config(&self) -> &GateConfig {
+        &self.config
+    }
+
+    /// A place for an execution of `app`, if there is one.
+    pub(crate) fn enter(self: &Arc<Self>, app: AppId) -> Result<Permit, Full> {
+        let counter = self.counter(app);
+        if counter.fetch_add(1, Ordering::Relaxed) >= self.config.max_executions_per_app {
+            counter.fetch_sub(1, Ordering::Relaxed);
+            metric::count_with("picloud_gate_refusals_total", "limit", "app");
+            return Err(Full::App);
+        }
+        if self.total.fetch_add(1, Ordering::AcqRel) >= self.config.max_executions {
+            self.leave(&counter);
+            metric::count_with("picloud_gate_refusals_total", "limit", "process");
+            return Err(Full::Process);
+        }
+        Ok(Permit { gate: Arc::clone(self), app: counter })
+    }
+
+    /// Executions under way.
+    pub(crate) fn inside(&self) -> usize {
+        self.total.load(Ordering::Acquire)
+    }
+
+    /// Completes when nothing is under way.
+    pub(crate) async fn wait_idle(&self) {
+        loop {
+            let mut notified = std::pin::pin!(self.idle.notified());
+            // Registered before the look, so that a leave in between is not missed.
+            notified.as_mut().enable();
+            if self.inside() == 0 {
+                return;
+            }
+            notified.await;
+        }
+    }
+
+    fn leave(&self, app: &AtomicUsize) {
+        app.fetch_sub(1, Ordering::Relaxed);
+        if self.total.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.idle.notify_waiters();
+        }
+    }
+
+    fn counter(&self, app: AppId) -> Arc<AtomicUsize> {
+        if let Some(counter) = self.apps.load().get(&app) {
+            return counter.clone();
+        }
+        let _growing = self.growing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut apps = HashMap::clone(&self.apps.load());
+        let counter = apps.entry(app).or_default().clone();
+        self.apps.store(Arc::new(apps));
+        counter
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.gate.leave(&self.app);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_app_cannot_take_the_places_of_another() {
+        let gate = Arc::new(Gate::new(GateConfig { max_executions: 3, max_executions_per_app: 2 }));
+        let (flood, other) = (AppId::new(), AppId::new());
+        let _first = gate.enter(flood).unwrap();
+        let _second = gate.enter(flood).unwrap();
+        assert_eq!(gate.enter(flood).unwrap_err(), Full::App);
+        assert!(gate.enter(other).is_ok());
+    }
+
+    #[test]
+    fn a_refused_execution_leaves_no_trace_and_a_dropped_permit_makes_room() {
+        let gate = Arc::new(Gate::new(GateConfig { max_executions: 1, max_executions_per_app: 1 }));
+        let app = AppId::new();
+        let permit = gate.enter(app).unwrap();
+        assert_eq!(gate.enter(AppId::new()).unwrap_err(), Full::Process);
+        assert_eq!(gate.inside(), 1);
+        drop(permit);
+        assert_eq!(gate.inside(), 0);
+        assert!(gate.enter(app).is_ok());
+    }
+}

@@ -1,0 +1,165 @@
+//! One execution on its executor thread: fiber, future it waits for, and what happens at its end.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Context;
+use std::time::Instant;
+
+use tokio::time::Sleep;
+
+use super::gate::Permit;
+use super::{Shared, outcome_of};
+use crate::engine::budget::{Budget, Stop};
+use crate::engine::compile::Compiled;
+use crate::engine::fiber::{Fiber, Resumed, Stack, Suspend};
+use crate::engine::run::{self, HostCall, Run};
+use crate::execution::{Answer, Failure, FailureClass, Invocation, Outcome};
+use crate::log::LogLines;
+use crate::{ExecutionId, Timestamp};
+
+/// What a turn came to.
+pub(super) enum Turn {
+    /// The script waits for its host call; the waker of the turn will be called.
+    Waiting,
+    /// The time slice is over.
+    Preempted,
+    Done(Box<Outcome>),
+}
+
+/// An execution under way. Made, driven and dropped on one executor thread.
+pub(super) struct Task {
+    fiber: Option<Fiber<Result<Answer, Failure>>>,
+    call: Option<HostCall>,
+    /// Set when the first host call has to wait; the deadline covers host calls too.
+    deadline: Option<Pin<Box<Sleep>>>,
+    shared: Arc<Shared>,
+    stack_base: usize,
+    started: Instant,
+    started_at: Timestamp,
+    _permit: Permit,
+}
+
+impl Task {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        permit: Permit,
+        stack: Stack,
+        compiled: Arc<Compiled>,
+        invocation: Invocation,
+    ) -> Self {
+        let started = Instant::now();
+        let started_at = shared.clock.now();
+        let stack_base = stack.top();
+        let budget = Budget::new(&compiled.limits, started + compiled.timeout, stack.lowest());
+        let run = Run::new(budget, compiled, invocation, shared.clock.clone());
+        let fiber = Fiber::new(stack, run, Run::evaluate);
+        Task {
+            fiber: Some(fiber),
+            call: None,
+            deadline: None,
+            shared,
+            stack_base,
+            started,
+            started_at,
+            _permit: permit,
+        }
+    }
+
+    /// Asks the script to end at its next operation or host call.
+    pub(super) fn stop(&mut self, why: Stop) {
+        if let Some(fiber) = &self.fiber {
+            fiber.data().budget.stop(why);
+        }
+    }
+
+    /// Lets the script go on until it waits, its slice is over, or it ends.
+    pub(super) fn turn(&mut self, cx: &mut Context<'_>, stacks: &mut Vec<Stack>) -> Turn {
+        loop {
+            let Some(fiber) = self.fiber.as_mut() else {
+                // Cannot be: a task is dropped with its outcome. Answering beats panicking.
+                return Turn::Done(Box::new(Outcome::refused(
+                    ExecutionId::new(),
+                    Failure::new(FailureClass::Internal, "resumed after its end"),
+                )));
+            };
+            if let Some(call) = self.call.as_mut() {
+                let stopped = fiber.data().budget.stopped().is_some();
+                if !stopped && call.as_mut().poll(cx).is_pending() {
+                    let deadline = fiber.data().budget.deadline();
+                    let timer = self
+                        .deadline
+                        .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline.into())));
+                    if timer.as_mut().poll(cx).is_pending() {
+                        return Turn::Waiting;
+                    }
+                    fiber.data().budget.stop(Stop::Timeout);
+                }
+                // Dropped here, on the parent's stack.
+                self.call = None;
+            }
+            let budget = &fiber.data().budget;
+            budget.begin_slice(Instant::now());
+            let resumed = fiber.resume();
+            fiber.data().budget.end_slice();
+            match resumed {
+                Resumed::Suspended(Suspend::Call) => self.call = fiber.data().take_call(),
+                Resumed::Suspended(Suspend::Preempted) => return Turn::Preempted,
+                Resumed::Done(result) => return Turn::Done(Box::new(self.finish(result, true, stacks))),
+                Resumed::Panicked(payload) => {
+                    return Turn::Done(Box::new(self.finish(
+                        Err(run::panicked(payload.as_ref())),
+                        false,
+                        stacks,
+                    )));
+                }
+            }
+        }
+    }
+
+    fn finish(
+        &mut self,
+        result: Result<Answer, Failure>,
+        reuse_stack: bool,
+        stacks: &mut Vec<Stack>,
+    ) -> Outcome {
+        let Some(fiber) = self.fiber.take() else {
+            return Outcome::refused(ExecutionId::new(), Failure::new(FailureClass::Internal, "ended twice"));
+        };
+        let run = fiber.data();
+        let log = run.log().map_or_else(LogLines::default, |log| log.take());
+        let outcome = outcome_of(&self.shared, run, result, log, self.started, self.started_at);
+        let deep = run.budget.used_deep_stack(self.stack_base);
+        if reuse_stack
+            && let Some(mut stack) = fiber.into_stack()
+            && stacks.len() < MAX_SPARE_STACKS
+        {
+            if deep {
+                stack.trim();
+            }
+            stacks.push(stack);
+        }
+        outcome
+    }
+
+    /// Ends the script now: by asking it, and if it does not listen (a native that swallows the error) by
+    /// unwinding its stack. Answers what it came to.
+    pub(super) fn abort(mut self, why: Stop) -> Outcome {
+        self.stop(why);
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        for _ in 0..ASKS {
+            match self.turn(&mut cx, &mut Vec::new()) {
+                Turn::Done(outcome) => return *outcome,
+                Turn::Waiting | Turn::Preempted => {}
+            }
+        }
+        let failure = Failure::new(FailureClass::Cancelled, "the script was ended by force");
+        self.finish(Err(failure), false, &mut Vec::new())
+    }
+}
+
+/// Stacks kept per thread for the next executions; more go back to the system.
+const MAX_SPARE_STACKS: usize = 256;
+
+/// How often a script is asked to end before it is made to.
+const ASKS: usize = 16;
