@@ -28,6 +28,11 @@ pub trait Backend: Debug + Send + Sync + 'static {
     /// The clock that expiry and schedules follow.
     fn clock(&self) -> Arc<dyn Clock>;
 
+    /// The latest migration; 0 for backends without a schema.
+    fn schema_version(&self) -> u32 {
+        0
+    }
+
     /// Whether the backend can serve now; the answer of `/readyz`.
     ///
     /// # Errors

@@ -104,5 +104,14 @@ limits! {
     max_expr_depth: u64 = 64, ceiling 128, env "PICLOUD_SANDBOX_MAX_EXPR_DEPTH";
 }
 
+impl Limits {
+    /// Tightens what bounds memory where memory itself is not counted.
+    pub(crate) fn halve_sizes(&mut self) {
+        for size in [&mut self.max_string_size, &mut self.max_array_size, &mut self.max_map_size] {
+            *size = (*size / 2).max(1);
+        }
+    }
+}
+
 /// The hard ceiling of a script's timeout, in seconds.
 pub const MAX_TIMEOUT_SECONDS: u32 = 300;

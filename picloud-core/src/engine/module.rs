@@ -157,19 +157,22 @@ impl ScriptModule {
             let mut types: Vec<TypeId> = this.into_iter().collect();
             types.extend(std::iter::repeat_n(TypeId::of::<Dynamic>(), given));
             let (names, label, call) = (names.clone(), label.clone(), call.clone());
-            let func = move |_: Option<NativeCallContext<'_>>, args: &mut [&mut Dynamic]| {
-                let cx = run::call_cx(&label)?;
-                call(cx, Args { args, next: 0, names: &names, label: &label, has_this: this.is_some() })
+            let func = move |context: Option<NativeCallContext<'_>>, args: &mut [&mut Dynamic]| {
+                let answer = run::call_cx(&label).and_then(|cx| {
+                    call(cx, Args { args, next: 0, names: &names, label: &label, has_this: this.is_some() })
+                });
+                answer.map_err(|mut error| {
+                    // The interpreter forgets the place of calls through a namespace.
+                    if let Some(context) = context.filter(|_| error.position().is_none()) {
+                        error.set_position(context.call_position());
+                    }
+                    error
+                })
             };
             let function = if this.is_some() {
-                RhaiFunc::Method {
-                    func: Arc::new(func),
-                    has_context: false,
-                    is_pure: true,
-                    is_volatile: true,
-                }
+                RhaiFunc::Method { func: Arc::new(func), has_context: true, is_pure: true, is_volatile: true }
             } else {
-                RhaiFunc::Pure { func: Arc::new(func), has_context: false, is_pure: true, is_volatile: true }
+                RhaiFunc::Pure { func: Arc::new(func), has_context: true, is_pure: true, is_volatile: true }
             };
             let namespace = if this.is_some() { FnNamespace::Global } else { FnNamespace::Internal };
             FuncRegistration::new(doc.name.as_str()).with_namespace(namespace).set_into_module_raw(

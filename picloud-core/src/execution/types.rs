@@ -106,6 +106,8 @@ pub struct Invocation {
     /// Whether a dropped future lets the script run on to its own deadline. For requests that change something
     /// and whose client has gone.
     pub detach_on_drop: bool,
+    /// Leaves no record: for picloud's own tests of itself.
+    pub(crate) unrecorded: bool,
 }
 
 impl Invocation {
@@ -124,6 +126,7 @@ impl Invocation {
             parent: None,
             trigger_depth: 0,
             detach_on_drop: false,
+            unrecorded: false,
         }
     }
 

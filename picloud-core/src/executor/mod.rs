@@ -512,6 +512,9 @@ fn outcome_of(
 }
 
 fn record(shared: &Shared, invocation: &Invocation, outcome: &Outcome, at: Timestamp) {
+    if invocation.unrecorded {
+        return;
+    }
     let class = outcome.result.as_ref().err().map_or("success", |failure| failure.class.as_str());
     metric::count_with("picloud_executions_total", "class", class);
     metric::seconds("picloud_execution_seconds", outcome.duration);

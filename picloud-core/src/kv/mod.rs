@@ -3,6 +3,7 @@
 //! All five files: this one (the trait and its contract), `types`, `event`, `script`, `suite`.
 
 mod event;
+mod script;
 mod types;
 
 use std::fmt::Debug;
@@ -10,6 +11,7 @@ use std::fmt::Debug;
 use async_trait::async_trait;
 
 pub use event::{KvEvent, KvOp};
+pub(crate) use script::module as script_module;
 pub use types::{
     CollectionName, Entry, Key, ListOptions, MAX_KEY_BYTES, MAX_TTL_SECONDS, MAX_VALUE_BYTES, SetOptions,
 };

@@ -4,6 +4,8 @@
 //! [record](crate::execution::ExecutionRecord); where records go is [`ExecutionLogSink`](crate::execution::ExecutionLogSink).
 //! Lacks `event`: a log line fires nothing.
 
+mod script;
 mod types;
 
+pub(crate) use script::module as script_module;
 pub use types::{LogBuffer, LogLevel, LogLine, LogLines, MAX_LOG_BYTES, MAX_LOG_LINES};

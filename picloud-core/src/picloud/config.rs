@@ -1,0 +1,52 @@
+//! Settings.
+
+use std::num::NonZeroUsize;
+
+use crate::engine::{Limits, SandboxCeiling};
+use crate::env;
+use crate::execution::ExecutionLogConfig;
+use crate::executor::ExecutorConfig;
+
+/// How a [`Picloud`](crate::Picloud) is set up. Every field has a default that is good for a small server.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct PicloudConfig {
+    /// What one execution may use.
+    pub limits: Limits,
+    /// How far a script's own limits may go.
+    pub ceiling: SandboxCeiling,
+    /// Threads, and how many executions at once.
+    pub executor: ExecutorConfig,
+    /// Compiled scripts kept. Default: 256, and at most 64 MiB.
+    pub script_cache_size: NonZeroUsize,
+    /// How execution records are batched.
+    pub execution_log: ExecutionLogConfig,
+    /// The address under which the world reaches this server, for links. Default: none.
+    pub public_base_url: Option<String>,
+}
+
+impl Default for PicloudConfig {
+    fn default() -> Self {
+        PicloudConfig {
+            limits: Limits::default(),
+            ceiling: SandboxCeiling::default(),
+            executor: ExecutorConfig::default(),
+            script_cache_size: NonZeroUsize::new(256).unwrap_or(NonZeroUsize::MIN),
+            execution_log: ExecutionLogConfig::default(),
+            public_base_url: None,
+        }
+    }
+}
+
+impl PicloudConfig {
+    /// The defaults, changed by `PICLOUD_SANDBOX_MAX_…` (the ceiling), `PICLOUD_SCRIPT_CACHE_SIZE` and
+    /// `PICLOUD_PUBLIC_BASE_URL`. An invalid value is warned about by name and skipped.
+    pub fn from_env() -> Self {
+        let mut config = PicloudConfig { ceiling: SandboxCeiling::from_env(), ..PicloudConfig::default() };
+        if let Some(size) = env::parsed("PICLOUD_SCRIPT_CACHE_SIZE", "a whole number of at least 1") {
+            config.script_cache_size = size;
+        }
+        config.public_base_url = env::parsed::<String>("PICLOUD_PUBLIC_BASE_URL", "a URL").filter(|url| !url.is_empty());
+        config
+    }
+}

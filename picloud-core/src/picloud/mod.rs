@@ -1,0 +1,361 @@
+//! The handle: builder, start, shutdown.
+
+mod app;
+mod config;
+mod control;
+mod self_test;
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+pub use app::{App, KvCollection, Script};
+pub use config::PicloudConfig;
+use control::Control;
+
+use crate::app::{AppRecord, AppResolver, AppSlug, AppState, Apps};
+use crate::authz::{Anonymous, Principal, PrincipalResolver};
+use crate::backend::Backend;
+use crate::engine::cache::ScriptCache;
+use crate::engine::compile::Toolbox;
+use crate::engine::{SDK_VERSION, ScriptModule};
+use crate::execution::{ExecutionLog, ExecutionLogSink};
+use crate::executor::LocalExecutor;
+use crate::guard::{self, FanoutSource};
+use crate::services::Services;
+use crate::{AppId, Error, ErrorKind, Result, alloc};
+
+/// A running picloud: apps, scripts, services and the threads that run them.
+///
+/// Cloning is cheap; all clones are one. When the last one is dropped without
+/// [`shutdown`](Picloud::shutdown), the threads are told to end and not waited for.
+///
+/// ```
+/// # use picloud_core::doc_backend as picloud_memory;
+/// use std::time::Duration;
+/// use picloud_core::Picloud;
+/// use picloud_core::script::Bundle;
+/// use picloud_memory::MemoryBackend;
+///
+/// # #[tokio::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let cloud = Picloud::builder(MemoryBackend::new()).start().await?;
+/// let app = cloud.create_app("shop").await?;
+/// app.deploy(&Bundle::new().file("greet", "`hello ${ctx.request.body.name}`")?).await?;
+///
+/// let answer: String = app.script("greet")?.call(&serde_json::json!({ "name": "ada" })).await?;
+/// assert_eq!(answer, "hello ada");
+///
+/// cloud.shutdown(Duration::from_secs(5)).await;
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct Picloud {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    backend: Arc<dyn Backend>,
+    services: Services,
+    apps: Arc<Apps>,
+    cache: Arc<ScriptCache>,
+    executor: LocalExecutor,
+    log: ExecutionLog,
+    principals: Arc<dyn PrincipalResolver>,
+    resolver: Option<Arc<dyn AppResolver>>,
+    config: PicloudConfig,
+    control: Control,
+    closing: AtomicBool,
+}
+
+/// What a [`Picloud`] is made of. Everything but the backend has a default.
+pub struct PicloudBuilder {
+    backend: Arc<dyn Backend>,
+    config: PicloudConfig,
+    modules: Vec<ScriptModule>,
+    principals: Arc<dyn PrincipalResolver>,
+    resolver: Option<Arc<dyn AppResolver>>,
+    sink: Option<Arc<dyn ExecutionLogSink>>,
+    services: Services,
+}
+
+impl PicloudBuilder {
+    /// Settings.
+    #[must_use]
+    pub fn config(mut self, config: PicloudConfig) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Adds functions of the host's that scripts can call.
+    #[must_use]
+    pub fn script_module(mut self, module: ScriptModule) -> Self {
+        self.modules.push(module);
+        self
+    }
+
+    /// Who sends requests. Default: everybody is anonymous.
+    #[must_use]
+    pub fn principals(mut self, resolver: impl PrincipalResolver) -> Self {
+        self.principals = Arc::new(resolver);
+        self
+    }
+
+    /// Which app a request belongs to. Default: the only app there is; 404 when there are several.
+    #[must_use]
+    pub fn app_resolver(mut self, resolver: impl AppResolver) -> Self {
+        self.resolver = Some(Arc::new(resolver));
+        self
+    }
+
+    /// Where execution records go. Default: the backend.
+    #[must_use]
+    pub fn execution_log(mut self, sink: impl ExecutionLogSink) -> Self {
+        self.sink = Some(Arc::new(sink));
+        self
+    }
+
+    /// Replaces single services: takes those of the backend and answers those to use. The guard comes on top.
+    #[must_use]
+    pub fn services(mut self, replace: impl FnOnce(Services) -> Services) -> Self {
+        self.services = replace(self.services);
+        self
+    }
+
+    /// Loads the apps, starts the threads, and makes sure that this build of the interpreter can be stopped.
+    ///
+    /// # Errors
+    /// A script module with a bad name or signature, a backend that does not answer, a system without room for
+    /// threads, and builds in which a script could not be contained (`panic = "abort"`, an interpreter compiled
+    /// without limits).
+    pub async fn start(self) -> Result<Picloud> {
+        let mut config = self.config;
+        if !alloc::is_counting() {
+            tracing::warn!(
+                "memory of scripts is not counted: install picloud_core::alloc::CountingAllocator as the global allocator; \
+                 until then limits on sizes are halved"
+            );
+            config.limits.halve_sizes();
+        }
+        let clock = self.backend.clock();
+        let catalog = self.backend.catalog();
+        let apps = Arc::new(Apps::load(catalog.clone()).await?);
+        let services = guard::guarded(self.services, apps.clone() as Arc<dyn FanoutSource>);
+        let mut modules = vec![crate::log::script_module(), crate::kv::script_module(services.kv.clone())];
+        modules.extend(self.modules);
+        let toolbox = Arc::new(Toolbox::new(config.limits.clone(), modules)?);
+        let control = Control::start()?;
+        let cache = Arc::new(ScriptCache::new(toolbox, config.script_cache_size, control.handle().clone()));
+        let log = ExecutionLog::new(config.execution_log.clone());
+        let sink = self.sink.unwrap_or_else(|| self.backend.execution_log());
+        control.spawn_writer(log.clone(), sink);
+        control.spawn(apps.clone().follow(control.ending()));
+        let executor = LocalExecutor::start(config.executor.clone(), cache.clone(), clock, log.clone())?;
+        let cloud = Picloud {
+            inner: Arc::new(Inner {
+                backend: self.backend,
+                services,
+                apps,
+                cache,
+                executor,
+                log,
+                principals: self.principals,
+                resolver: self.resolver,
+                config,
+                control,
+                closing: AtomicBool::new(false),
+            }),
+        };
+        self_test::run(&cloud).await?;
+        Ok(cloud)
+    }
+}
+
+impl fmt::Debug for PicloudBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PicloudBuilder").field("backend", &self.backend).field("modules", &self.modules).finish_non_exhaustive()
+    }
+}
+
+impl Picloud {
+    /// Begins with a backend.
+    pub fn builder(backend: impl Backend) -> PicloudBuilder {
+        let services = Services::from_backend(&backend);
+        PicloudBuilder {
+            backend: Arc::new(backend),
+            config: PicloudConfig::default(),
+            modules: Vec::new(),
+            principals: Arc::new(Anonymous),
+            resolver: None,
+            sink: None,
+            services,
+        }
+    }
+
+    /// Creates an app.
+    ///
+    /// # Errors
+    /// `app.invalid_slug`, `app.slug_taken`, and those of the backend.
+    pub async fn create_app(&self, slug: &str) -> Result<App> {
+        let record = AppRecord { id: AppId::new(), slug: AppSlug::new(slug)?, created_at: self.inner.backend.clock().now() };
+        self.inner.backend.catalog().create_app(&record).await?;
+        self.inner.apps.reload(record.id).await?;
+        Ok(self.app(record.id))
+    }
+
+    /// The app with this slug; created if there is none. For programs that set themselves up.
+    ///
+    /// # Errors
+    /// `app.invalid_slug`, and those of the backend.
+    pub async fn ensure_app(&self, slug: &str) -> Result<App> {
+        if let Some(app) = self.app_by_slug(slug) {
+            return Ok(app);
+        }
+        match self.create_app(slug).await {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                self.inner.apps.refresh().await?;
+                self.app_by_slug(slug).ok_or(error)
+            }
+            created => created,
+        }
+    }
+
+    /// A handle to an app, for host code. The app need not exist: calls then answer `app.not_found`.
+    pub fn app(&self, id: AppId) -> App {
+        App::new(self.clone(), id)
+    }
+
+    /// The app with this slug, if this node knows one.
+    pub fn app_by_slug(&self, slug: &str) -> Option<App> {
+        self.inner.apps.by_slug(slug).map(|state| self.app(state.record.id))
+    }
+
+    /// The app that a request belongs to: what the host's resolver says, or the only app there is.
+    pub fn resolve_app(&self, host: &str, headers: &http::HeaderMap) -> Option<Arc<AppState>> {
+        match &self.inner.resolver {
+            Some(resolver) => resolver.resolve(host, headers).and_then(|app| self.inner.apps.get(app)),
+            None => self.inner.apps.only(),
+        }
+    }
+
+    /// Who sent a request with these headers. A failing look-up is logged and counts as anonymous: public
+    /// traffic goes on while a store is down.
+    pub async fn resolve_principal(&self, headers: &http::HeaderMap) -> Option<Arc<Principal>> {
+        match self.inner.principals.resolve(headers).await {
+            Ok(principal) => principal.map(Arc::new),
+            Err(error) => {
+                tracing::warn!(%error, "the principal could not be resolved; the request counts as anonymous");
+                None
+            }
+        }
+    }
+
+    /// The apps as this node sees them.
+    pub fn apps(&self) -> &Arc<Apps> {
+        &self.inner.apps
+    }
+
+    /// Runs scripts.
+    pub fn executor(&self) -> &LocalExecutor {
+        &self.inner.executor
+    }
+
+    /// The services, guarded: with the checks that scripts meet.
+    pub fn services(&self) -> &Services {
+        &self.inner.services
+    }
+
+    /// The settings in force.
+    pub fn config(&self) -> &PicloudConfig {
+        &self.inner.config
+    }
+
+    /// The records of executions on their way to the sink.
+    pub fn execution_log(&self) -> &ExecutionLog {
+        &self.inner.log
+    }
+
+    /// The backend.
+    pub fn backend(&self) -> &Arc<dyn Backend> {
+        &self.inner.backend
+    }
+
+    pub(crate) fn cache(&self) -> &ScriptCache {
+        &self.inner.cache
+    }
+
+    /// Whether this node can serve.
+    ///
+    /// # Errors
+    /// Why it cannot: the backend's answer, or `closed` once shutdown has begun.
+    pub async fn ready(&self) -> Result<()> {
+        if self.inner.closing.load(Ordering::Acquire) {
+            return Err(Error::new(ErrorKind::Closed, "closed", "this node is shutting down"));
+        }
+        self.inner.backend.ready().await
+    }
+
+    /// The versions of the five surfaces, as `GET /version` answers them.
+    pub fn version(&self) -> Version {
+        Version {
+            product: env!("CARGO_PKG_VERSION"),
+            sdk: SDK_VERSION,
+            api: 1,
+            schema: self.inner.backend.schema_version(),
+            wire: 1,
+            public_base_url: self.inner.config.public_base_url.clone(),
+        }
+    }
+
+    /// Refuses new executions, waits up to `deadline` for those under way, ends what is left, hands the last
+    /// records to the sink, and joins every thread. Calling it again does nothing.
+    ///
+    /// Dropping the future abandons the wait, not the shutdown.
+    pub async fn shutdown(&self, deadline: Duration) {
+        if self.inner.closing.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        self.inner.executor.shutdown(deadline).await;
+        self.inner.executor.end();
+        self.inner.control.drain(&self.inner.log).await;
+        self.inner.control.end();
+        let inner = self.inner.clone();
+        let joined = tokio::task::spawn_blocking(move || {
+            inner.executor.join();
+            inner.control.join();
+        });
+        if joined.await.is_err() {
+            tracing::error!("joining the threads panicked");
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.executor.end();
+        self.control.end();
+    }
+}
+
+impl fmt::Debug for Picloud {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Picloud").field("backend", &self.inner.backend).field("executor", &self.inner.executor).finish_non_exhaustive()
+    }
+}
+
+/// The versions of the five surfaces.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Version {
+    /// All crates, in lockstep.
+    pub product: &'static str,
+    /// What scripts see.
+    pub sdk: &'static str,
+    /// The HTTP API.
+    pub api: u32,
+    /// The latest migration of the backend.
+    pub schema: u32,
+    /// Payloads in the outbox and between nodes.
+    pub wire: u32,
+    /// The host's public address, if it said so.
+    pub public_base_url: Option<String>,
+}
