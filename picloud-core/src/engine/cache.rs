@@ -9,7 +9,7 @@ use tokio::sync::{OnceCell, Semaphore};
 
 use super::compile::{Compiled, Toolbox};
 use crate::execution::{Failure, FailureClass};
-use crate::script::ScriptRecord;
+use crate::script::{ScriptKind, ScriptRecord};
 use crate::{ScriptId, metric};
 
 type Compilation = Arc<OnceCell<Result<Arc<Compiled>, Failure>>>;
@@ -103,6 +103,11 @@ impl ScriptCache {
 
     async fn compile(&self, script: Arc<ScriptRecord>) -> Result<Arc<Compiled>, Failure> {
         self.off_thread(move |toolbox| toolbox.compile(&script).map(Arc::new)).await
+    }
+
+    /// Compiles a source and forgets it: would it run?
+    pub(crate) async fn check_source(&self, source: String, kind: ScriptKind) -> Result<(), Failure> {
+        self.off_thread(move |toolbox| toolbox.check(&source, kind, toolbox.limits()).map(drop)).await
     }
 
     /// Runs the parser where it can take its time and its stack.

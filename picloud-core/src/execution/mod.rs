@@ -11,4 +11,4 @@ pub use types::{
     Answer, Failure, FailureClass, HttpRequest, HttpResponse, Invocation, InvocationType, LimitExceeded,
     Outcome, Position,
 };
-pub use writer::ExecutionLog;
+pub use writer::{ExecutionLog, ExecutionLogConfig};

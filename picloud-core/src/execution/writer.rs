@@ -1,6 +1,170 @@
-#![allow(missing_docs)]
-#[derive(Debug, Clone, Default)]
-pub struct ExecutionLog;
+//! The side door by which execution records leave: bounded, batched, off the path of the request.
+
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::{ExecutionLogSink, ExecutionRecord};
+use crate::metric;
+
+/// How execution records are collected for their sink.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ExecutionLogConfig {
+    /// Most records that wait; further ones are dropped and counted. Default: 10 000.
+    pub capacity: NonZeroUsize,
+    /// Most records in one batch. Default: 500.
+    pub max_batch: NonZeroUsize,
+    /// How long a record waits for company, so that a busy server wakes its writer a hundred times a second and not
+    /// for every request. Default: 10 ms.
+    pub linger: Duration,
+}
+
+impl Default for ExecutionLogConfig {
+    fn default() -> Self {
+        let at_least_one = |n| NonZeroUsize::new(n).unwrap_or(NonZeroUsize::MIN);
+        ExecutionLogConfig {
+            capacity: at_least_one(10_000),
+            max_batch: at_least_one(500),
+            linger: Duration::from_millis(10),
+        }
+    }
+}
+
+enum Item {
+    Record(Box<ExecutionRecord>),
+    Flush(oneshot::Sender<()>),
+    Close,
+}
+
+struct Inner {
+    config: ExecutionLogConfig,
+    items: mpsc::UnboundedSender<Item>,
+    inbox: Mutex<Option<mpsc::UnboundedReceiver<Item>>>,
+    waiting: AtomicUsize,
+    dropped: AtomicU64,
+}
+
+/// Execution records on their way to the sink. Cloning is cheap.
+#[derive(Clone)]
+pub struct ExecutionLog {
+    inner: Arc<Inner>,
+}
+
 impl ExecutionLog {
-    pub fn record(&self, _r: super::ExecutionRecord) {}
+    /// An empty buffer; [`run`](Self::run) empties it.
+    pub(crate) fn new(config: ExecutionLogConfig) -> Self {
+        let (items, inbox) = mpsc::unbounded_channel();
+        let inbox = Mutex::new(Some(inbox));
+        ExecutionLog {
+            inner: Arc::new(Inner {
+                config,
+                items,
+                inbox,
+                waiting: AtomicUsize::new(0),
+                dropped: AtomicU64::new(0),
+            }),
+        }
+    }
+
+    /// Hands over a record without waiting; drops it, and counts, when too many wait.
+    pub(crate) fn record(&self, record: ExecutionRecord) {
+        let inner = &self.inner;
+        if inner.waiting.fetch_add(1, Ordering::Relaxed) >= inner.config.capacity.get()
+            || inner.items.send(Item::Record(Box::new(record))).is_err()
+        {
+            inner.waiting.fetch_sub(1, Ordering::Relaxed);
+            inner.dropped.fetch_add(1, Ordering::Relaxed);
+            metric::count("picloud_execution_records_dropped_total");
+        }
+    }
+
+    /// How many records were dropped: the buffer was full, or the sink failed.
+    pub fn dropped(&self) -> u64 {
+        self.inner.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Completes when every record handed over so far has been offered to the sink.
+    pub async fn flush(&self) {
+        let (done, is_done) = oneshot::channel();
+        if self.inner.items.send(Item::Flush(done)).is_ok() {
+            // An error means that the writer has ended, and with it all it had.
+            let _ = is_done.await;
+        }
+    }
+
+    /// Lets [`run`](Self::run) end after what it has.
+    pub(crate) fn close(&self) {
+        // Nobody to tell means that it has ended.
+        let _ = self.inner.items.send(Item::Close);
+    }
+
+    /// Hands batches to the sink until [`close`](Self::close).
+    pub(crate) async fn run(self, sink: Arc<dyn ExecutionLogSink>) {
+        let inbox = self.inner.inbox.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(mut inbox) = inbox else { return };
+        let mut closed = false;
+        while !closed {
+            let Some(first) = inbox.recv().await else { return };
+            let mut batch = Vec::new();
+            let mut flushed = Vec::new();
+            if self.take(first, &mut batch, &mut flushed, &mut closed) {
+                tokio::time::sleep(self.inner.config.linger).await;
+            }
+            while batch.len() < self.inner.config.max_batch.get()
+                && let Ok(item) = inbox.try_recv()
+            {
+                self.take(item, &mut batch, &mut flushed, &mut closed);
+            }
+            self.write(sink.as_ref(), batch).await;
+            for flushed in flushed {
+                let _ = flushed.send(());
+            }
+        }
+    }
+
+    /// Sorts an item; answers whether it can wait for company.
+    fn take(
+        &self,
+        item: Item,
+        batch: &mut Vec<ExecutionRecord>,
+        flushed: &mut Vec<oneshot::Sender<()>>,
+        closed: &mut bool,
+    ) -> bool {
+        match item {
+            Item::Record(record) => {
+                self.inner.waiting.fetch_sub(1, Ordering::Relaxed);
+                batch.push(*record);
+                return true;
+            }
+            Item::Flush(done) => flushed.push(done),
+            Item::Close => *closed = true,
+        }
+        false
+    }
+
+    async fn write(&self, sink: &dyn ExecutionLogSink, batch: Vec<ExecutionRecord>) {
+        if batch.is_empty() {
+            return;
+        }
+        let records = batch.len() as u64;
+        if let Err(error) = sink.write(batch).await {
+            self.inner.dropped.fetch_add(records, Ordering::Relaxed);
+            metric::count("picloud_execution_log_failures_total");
+            tracing::warn!(%error, records, "execution records were lost: their sink failed");
+        }
+    }
+}
+
+impl fmt::Debug for ExecutionLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ExecutionLog")
+            .field("waiting", &self.inner.waiting.load(Ordering::Relaxed))
+            .field("dropped", &self.dropped())
+            .finish()
+    }
 }

@@ -2,7 +2,8 @@
 //!
 //! Here so far is the seam through which a write takes its events along: [`Fanout`].
 
-use crate::{ScriptId, TriggerId};
+use crate::kv::Key;
+use crate::{CollectionName, ScriptId, TriggerId};
 
 /// A number that grows with every change to an app's scripts, routes and triggers.
 #[derive(
@@ -22,11 +23,23 @@ pub struct Revision(pub u64);
 /// - A write without effect (deleting what is not there, a failed compare-and-set) stores no rows.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Fanout {
-    /// The revision that the rows were computed from; `None` for a write whose app has no snapshot in this
-    /// process (it stores no rows and is not compared).
+    /// The revision that the rows were computed from; `None` is not compared.
     pub revision: Option<Revision>,
     /// The rows, for every operation that the write may turn out to be.
     pub rows: Vec<FanoutRow>,
+}
+
+/// A write that is about to happen, as far as triggers match on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum EventSource<'a> {
+    /// A write to an entry of the KV service.
+    Kv {
+        /// The collection.
+        collection: &'a CollectionName,
+        /// The key.
+        key: &'a Key,
+    },
 }
 
 /// One matching trigger, for one operation.

@@ -9,9 +9,11 @@ use super::Picloud;
 use crate::app::AppState;
 use crate::authz::Principal;
 use crate::execution::{Answer, HttpRequest, HttpResponse, Invocation, Outcome};
+use crate::guard::no_such_app;
 use crate::kv::{Key, KvService, KvServiceExt, ListOptions, SetOptions};
 use crate::page::Page;
-use crate::script::{Bundle, DeployError, DeployReport, ScriptRecord, deploy};
+use crate::script::deploy::Deployer;
+use crate::script::{Bundle, DeployError, DeployReport, ScriptRecord};
 use crate::{AppId, CallCx, CollectionName, CxInner, Error, ErrorKind, Json, Result};
 
 /// An app, for host code: deploy scripts, run them, use its services. Calls are made by the host: no principal,
@@ -37,10 +39,7 @@ impl App {
     /// # Errors
     /// `app.not_found`.
     pub fn state(&self) -> Result<Arc<AppState>> {
-        self.cloud
-            .apps()
-            .get(self.id)
-            .ok_or_else(|| Error::not_found("app.not_found", "there is no such app").with("app", self.id))
+        self.cloud.apps().get(self.id).ok_or_else(|| no_such_app(self.id))
     }
 
     /// The context of a call by the host.
@@ -59,7 +58,14 @@ impl App {
     pub async fn deploy(&self, bundle: &Bundle) -> Result<DeployReport, DeployError> {
         let backend = self.cloud.backend();
         let (catalog, clock) = (backend.catalog(), backend.clock());
-        deploy::deploy(self.cloud.apps(), catalog.as_ref(), self.cloud.cache(), self.id, bundle, clock.as_ref()).await
+        let deployer = Deployer {
+            apps: self.cloud.apps(),
+            catalog: catalog.as_ref(),
+            cache: self.cloud.cache(),
+            clock: clock.as_ref(),
+            reserved: &self.cloud.config().reserved_prefixes,
+        };
+        deployer.deploy(self.id, bundle).await
     }
 
     /// A script by name.
@@ -67,10 +73,9 @@ impl App {
     /// # Errors
     /// `app.not_found`, `script.not_found`.
     pub fn script(&self, name: &str) -> Result<Script> {
-        let record = self
-            .state()?
-            .script(name)
-            .ok_or_else(|| Error::not_found("script.not_found", "the app has no script of that name").with("name", name))?;
+        let record = self.state()?.script(name).ok_or_else(|| {
+            Error::not_found("script.not_found", "the app has no script of that name").with("name", name)
+        })?;
         Ok(Script { app: self.clone(), record })
     }
 
@@ -79,7 +84,11 @@ impl App {
     /// # Errors
     /// `collection.invalid_name`.
     pub fn kv(&self, collection: &str) -> Result<KvCollection> {
-        Ok(KvCollection { kv: self.cloud.services().kv.clone(), cx: self.cx(), name: CollectionName::new(collection)? })
+        Ok(KvCollection {
+            kv: self.cloud.services().kv.clone(),
+            cx: self.cx(),
+            name: CollectionName::new(collection)?,
+        })
     }
 }
 
@@ -135,7 +144,9 @@ impl Script {
 }
 
 fn failed(script: &ScriptRecord, failure: crate::execution::Failure) -> Error {
-    Error::new(ErrorKind::Internal, "script.failed", failure.to_string()).with("script", &script.name).caused_by(failure)
+    Error::new(ErrorKind::Internal, "script.failed", failure.to_string())
+        .with("script", &script.name)
+        .caused_by(failure)
 }
 
 /// A collection of an app's KV, for host code: keys as text, values as anything that serde knows. The contract is
@@ -177,7 +188,12 @@ impl KvCollection {
     ///
     /// # Errors
     /// As [`set`](Self::set), and `kv.invalid_ttl`.
-    pub async fn set_with(&self, key: &str, value: &(impl Serialize + ?Sized), options: &SetOptions) -> Result<()> {
+    pub async fn set_with(
+        &self,
+        key: &str,
+        value: &(impl Serialize + ?Sized),
+        options: &SetOptions,
+    ) -> Result<()> {
         self.kv.set(&self.cx, &self.name, &Key::new(key)?, &Json::from_value(value)?, options).await
     }
 

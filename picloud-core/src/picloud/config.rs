@@ -6,6 +6,7 @@ use crate::engine::{Limits, SandboxCeiling};
 use crate::env;
 use crate::execution::ExecutionLogConfig;
 use crate::executor::ExecutorConfig;
+use crate::route::DEFAULT_RESERVED_PREFIXES;
 
 /// How a [`Picloud`](crate::Picloud) is set up. Every field has a default that is good for a small server.
 #[derive(Debug, Clone)]
@@ -21,6 +22,9 @@ pub struct PicloudConfig {
     pub script_cache_size: NonZeroUsize,
     /// How execution records are batched.
     pub execution_log: ExecutionLogConfig,
+    /// Paths that belong to the host: no route may claim them. Default:
+    /// [`DEFAULT_RESERVED_PREFIXES`](crate::route::DEFAULT_RESERVED_PREFIXES).
+    pub reserved_prefixes: Vec<String>,
     /// The address under which the world reaches this server, for links. Default: none.
     pub public_base_url: Option<String>,
 }
@@ -33,6 +37,7 @@ impl Default for PicloudConfig {
             executor: ExecutorConfig::default(),
             script_cache_size: NonZeroUsize::new(256).unwrap_or(NonZeroUsize::MIN),
             execution_log: ExecutionLogConfig::default(),
+            reserved_prefixes: DEFAULT_RESERVED_PREFIXES.iter().map(|prefix| (*prefix).to_owned()).collect(),
             public_base_url: None,
         }
     }
@@ -46,7 +51,8 @@ impl PicloudConfig {
         if let Some(size) = env::parsed("PICLOUD_SCRIPT_CACHE_SIZE", "a whole number of at least 1") {
             config.script_cache_size = size;
         }
-        config.public_base_url = env::parsed::<String>("PICLOUD_PUBLIC_BASE_URL", "a URL").filter(|url| !url.is_empty());
+        config.public_base_url =
+            env::parsed::<String>("PICLOUD_PUBLIC_BASE_URL", "a URL").filter(|url| !url.is_empty());
         config
     }
 }

@@ -51,8 +51,12 @@ impl Control {
             }
         };
         let failed = |error: io::Error| Error::internal("no control thread").caused_by(error);
-        let thread = std::thread::Builder::new().name("picloud-control".into()).spawn(main).map_err(failed)?;
-        let handle = is_ready.recv().map_err(|_| Error::internal("the control thread did not start"))?.map_err(failed)?;
+        let thread =
+            std::thread::Builder::new().name("picloud-control".into()).spawn(main).map_err(failed)?;
+        let handle = is_ready
+            .recv()
+            .map_err(|_| Error::internal("the control thread did not start"))?
+            .map_err(failed)?;
         Ok(Control { handle, ending, thread: Mutex::new(Some(thread)), writer: Mutex::new(None) })
     }
 

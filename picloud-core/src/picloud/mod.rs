@@ -173,7 +173,10 @@ impl PicloudBuilder {
 
 impl fmt::Debug for PicloudBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PicloudBuilder").field("backend", &self.backend).field("modules", &self.modules).finish_non_exhaustive()
+        f.debug_struct("PicloudBuilder")
+            .field("backend", &self.backend)
+            .field("modules", &self.modules)
+            .finish_non_exhaustive()
     }
 }
 
@@ -197,7 +200,11 @@ impl Picloud {
     /// # Errors
     /// `app.invalid_slug`, `app.slug_taken`, and those of the backend.
     pub async fn create_app(&self, slug: &str) -> Result<App> {
-        let record = AppRecord { id: AppId::new(), slug: AppSlug::new(slug)?, created_at: self.inner.backend.clock().now() };
+        let record = AppRecord {
+            id: AppId::new(),
+            slug: AppSlug::new(slug)?,
+            created_at: self.inner.backend.clock().now(),
+        };
         self.inner.backend.catalog().create_app(&record).await?;
         self.inner.apps.reload(record.id).await?;
         Ok(self.app(record.id))
@@ -339,7 +346,10 @@ impl Drop for Inner {
 
 impl fmt::Debug for Picloud {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Picloud").field("backend", &self.inner.backend).field("executor", &self.inner.executor).finish_non_exhaustive()
+        f.debug_struct("Picloud")
+            .field("backend", &self.inner.backend)
+            .field("executor", &self.inner.executor)
+            .finish_non_exhaustive()
     }
 }
 

@@ -20,7 +20,9 @@ const ENDLESS: [&str; 3] = ["loop {}", "[1].map(|x| { loop {} })", "fn f() { whi
 
 pub(super) async fn run(cloud: &Picloud) -> Result<()> {
     if cfg!(panic = "abort") {
-        return Err(Error::internal("picloud needs panic = \"unwind\": a panic in a host function must end one execution, not the process"));
+        return Err(Error::internal(
+            "picloud needs panic = \"unwind\": a panic in a host function must end one execution, not the process",
+        ));
     }
     for source in ENDLESS {
         let mut sandbox = ScriptSandbox::default();
@@ -41,9 +43,11 @@ pub(super) async fn run(cloud: &Picloud) -> Result<()> {
         invocation.unrecorded = true;
         let outcome = cloud.executor().run(invocation).await;
         if !outcome.result.as_ref().is_err_and(|failure| failure.class == FailureClass::Budget) {
-            return Err(Error::internal("this build of the script interpreter cannot be stopped by its operation budget")
-                .with("script", source)
-                .with("outcome", format!("{:?}", outcome.result)));
+            return Err(Error::internal(
+                "this build of the script interpreter cannot be stopped by its operation budget",
+            )
+            .with("script", source)
+            .with("outcome", format!("{:?}", outcome.result)));
         }
     }
     Ok(())

@@ -8,3 +8,5 @@ pub use types::{DEFAULT_RESERVED_PREFIXES, DispatchMode, RouteMethod, RouteRecor
 pub(crate) fn parse_query(_q: &str) -> Vec<(std::borrow::Cow<'_, str>, std::borrow::Cow<'_, str>)> {
     vec![]
 }
+mod stub;
+pub use stub::*;

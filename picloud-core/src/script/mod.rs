@@ -2,6 +2,12 @@
 //!
 //! Lacks `suite`: its storage is part of the [catalog](crate::catalog).
 
+mod bundle;
+pub(crate) mod deploy;
+mod directive;
+mod report;
 mod types;
 
+pub use bundle::Bundle;
+pub use report::{DeployError, DeployProblem, DeployReport, DeployedRoute, RouteChange};
 pub use types::{MAX_SOURCE_BYTES, Owner, ScriptKind, ScriptName, ScriptRecord};

@@ -1,0 +1,203 @@
+//! The apps as this node sees them: snapshots that requests read without locks.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use tokio::sync::{Mutex, watch};
+
+use super::AppRecord;
+use crate::catalog::{AppSnapshot, Catalog};
+use crate::guard::FanoutSource;
+use crate::outbox::{EventSource, Fanout, Revision};
+use crate::route::RouteTable;
+use crate::script::ScriptRecord;
+use crate::{AppId, Result, ScriptId};
+
+/// One app at one revision, laid out for requests. Immutable: a change makes a new one.
+pub struct AppState {
+    /// The app.
+    pub record: AppRecord,
+    /// The revision that this is.
+    pub revision: Revision,
+    scripts: HashMap<ScriptId, Arc<ScriptRecord>>,
+    names: HashMap<Arc<str>, ScriptId>,
+    routes: RouteTable,
+    fanout: Arc<Fanout>,
+}
+
+impl AppState {
+    fn new(snapshot: AppSnapshot) -> Result<Self> {
+        let routes = RouteTable::build(&snapshot.routes)?;
+        let names = snapshot.scripts.iter().map(|script| (script.name.to_shared(), script.id)).collect();
+        let scripts = snapshot.scripts.into_iter().map(|script| (script.id, Arc::new(script))).collect();
+        let fanout = Arc::new(Fanout { revision: Some(snapshot.revision), rows: Vec::new() });
+        Ok(AppState { record: snapshot.app, revision: snapshot.revision, scripts, names, routes, fanout })
+    }
+
+    /// A script by name.
+    pub fn script(&self, name: &str) -> Option<Arc<ScriptRecord>> {
+        self.names.get(name).and_then(|id| self.scripts.get(id)).cloned()
+    }
+
+    /// A script by id.
+    pub fn script_by_id(&self, id: ScriptId) -> Option<Arc<ScriptRecord>> {
+        self.scripts.get(&id).cloned()
+    }
+
+    /// Every script, in no order.
+    pub fn scripts(&self) -> impl Iterator<Item = &Arc<ScriptRecord>> {
+        self.scripts.values()
+    }
+
+    /// The routes.
+    pub fn routes(&self) -> &RouteTable {
+        &self.routes
+    }
+}
+
+impl fmt::Debug for AppState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AppState")
+            .field("record", &self.record)
+            .field("revision", &self.revision)
+            .field("scripts", &self.scripts.len())
+            .finish_non_exhaustive()
+    }
+}
+
+#[derive(Default)]
+struct Known {
+    by_id: HashMap<AppId, Arc<AppState>>,
+    by_slug: HashMap<String, AppId>,
+}
+
+impl Known {
+    fn of(states: impl Iterator<Item = Arc<AppState>>) -> Self {
+        let by_id: HashMap<_, _> = states.map(|state| (state.record.id, state)).collect();
+        let by_slug = by_id.values().map(|state| (state.record.slug.to_string(), state.record.id)).collect();
+        Known { by_id, by_slug }
+    }
+}
+
+/// All apps as this node sees them. Reading takes no lock; changes replace the whole.
+pub struct Apps {
+    catalog: Arc<dyn Catalog>,
+    known: ArcSwap<Known>,
+    /// Held while reading the catalog, so that an older answer never replaces a newer one.
+    reading: Mutex<()>,
+}
+
+impl Apps {
+    /// Reads every app.
+    pub(crate) async fn load(catalog: Arc<dyn Catalog>) -> Result<Self> {
+        let apps = Apps { catalog, known: ArcSwap::default(), reading: Mutex::new(()) };
+        apps.refresh().await?;
+        Ok(apps)
+    }
+
+    /// An app by id.
+    pub fn get(&self, app: AppId) -> Option<Arc<AppState>> {
+        self.known.load().by_id.get(&app).cloned()
+    }
+
+    /// An app by slug.
+    pub fn by_slug(&self, slug: &str) -> Option<Arc<AppState>> {
+        let known = self.known.load();
+        known.by_slug.get(slug).and_then(|id| known.by_id.get(id)).cloned()
+    }
+
+    /// The app, if there is exactly one.
+    pub fn only(&self) -> Option<Arc<AppState>> {
+        let known = self.known.load();
+        if known.by_id.len() == 1 { known.by_id.values().next().cloned() } else { None }
+    }
+
+    /// Reads one app again and puts it in place.
+    ///
+    /// # Errors
+    /// Those of the catalog; what was known stays in place.
+    pub async fn reload(&self, app: AppId) -> Result<()> {
+        let _reading = self.reading.lock().await;
+        let state = self.read(app).await?;
+        let known = self.known.load_full();
+        let others = known.by_id.values().filter(|state| state.record.id != app).cloned();
+        self.known.store(Arc::new(Known::of(others.chain(state))));
+        Ok(())
+    }
+
+    /// Reads what changed, in whichever app.
+    ///
+    /// # Errors
+    /// Those of the catalog; what was known stays in place.
+    pub async fn refresh(&self) -> Result<()> {
+        let _reading = self.reading.lock().await;
+        let known = self.known.load_full();
+        let mut states = Vec::new();
+        for (record, revision) in self.catalog.apps().await? {
+            match known.by_id.get(&record.id) {
+                Some(state) if state.revision == revision && state.record == record => {
+                    states.push(state.clone())
+                }
+                _ => states.extend(self.read(record.id).await?),
+            }
+        }
+        self.known.store(Arc::new(Known::of(states.into_iter())));
+        Ok(())
+    }
+
+    async fn read(&self, app: AppId) -> Result<Option<Arc<AppState>>> {
+        let snapshot = self.catalog.snapshot(app).await?;
+        snapshot.map(|snapshot| AppState::new(snapshot).map(Arc::new)).transpose()
+    }
+
+    /// Follows the changes that any node makes, until `ending` becomes true.
+    pub(crate) async fn follow(self: Arc<Self>, mut ending: watch::Receiver<bool>) {
+        let mut changes = self.catalog.changes();
+        loop {
+            let go_on = {
+                // An error means that the other side is gone: the end as well.
+                let mut ended = pin!(async { drop(ending.wait_for(|ended| *ended).await) });
+                let mut changed = pin!(changes.changed());
+                std::future::poll_fn(|cx| {
+                    if ended.as_mut().poll(cx).is_ready() {
+                        return Poll::Ready(false);
+                    }
+                    changed.as_mut().poll(cx).map(|changed| changed.is_ok())
+                })
+                .await
+            };
+            if !go_on {
+                return;
+            }
+            if let Err(error) = self.refresh().await {
+                tracing::warn!(%error, "changes to the apps could not be read; this node goes on with what it knows");
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl FanoutSource for Apps {
+    fn fanout(&self, app: AppId, source: &EventSource<'_>) -> Option<Arc<Fanout>> {
+        match source {
+            // No triggers yet: every write takes along the revision and no rows.
+            EventSource::Kv { .. } => self.known.load().by_id.get(&app).map(|state| state.fanout.clone()),
+        }
+    }
+
+    async fn reload(&self, app: AppId) -> Result<()> {
+        Apps::reload(self, app).await
+    }
+}
+
+impl fmt::Debug for Apps {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Apps").field("known", &self.known.load().by_id.len()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,312 @@
+//! Deploying a bundle: from files to one change set, applied all at once or not at all.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use super::bundle::{Bundle, File};
+use super::directive::{self, Directives, RouteDirective};
+use super::{
+    DeployError, DeployProblem, DeployReport, DeployedRoute, Owner, RouteChange, ScriptKind, ScriptName,
+    ScriptRecord,
+};
+use crate::app::Apps;
+use crate::catalog::{AppSnapshot, Catalog, CatalogChange};
+use crate::engine::ScriptSandbox;
+use crate::engine::cache::ScriptCache;
+use crate::execution::{Failure, FailureClass, Position};
+use crate::guard::no_such_app;
+use crate::outbox::Fanout;
+use crate::route::{self, PathPattern, RouteRecord};
+use crate::{AppId, Clock, Error, ErrorKind, RouteId, ScriptId, Timestamp};
+
+/// How often a lost race against another change of the app is run again.
+const ATTEMPTS: usize = 8;
+
+/// A file that was read and found right.
+struct Checked<'a> {
+    file: &'a File,
+    directives: Directives,
+}
+
+/// Where deployments go, and what checks them.
+pub(crate) struct Deployer<'a> {
+    pub(crate) apps: &'a Apps,
+    pub(crate) catalog: &'a dyn Catalog,
+    pub(crate) cache: &'a ScriptCache,
+    pub(crate) clock: &'a dyn Clock,
+    pub(crate) reserved: &'a [String],
+}
+
+impl Deployer<'_> {
+    /// Deploys a bundle; live when this returns.
+    pub(crate) async fn deploy(&self, app: AppId, bundle: &Bundle) -> Result<DeployReport, DeployError> {
+        let checked = self.check(app, bundle).await?;
+        for _ in 0..ATTEMPTS {
+            let snapshot = self.catalog.snapshot(app).await?.ok_or_else(|| no_such_app(app))?;
+            let plan =
+                Plan::new(&snapshot, bundle.bundle_name(), self.clock.now(), self.reserved).of(&checked)?;
+            match self.catalog.apply(app, &plan.changes, snapshot.revision).await {
+                Err(error) if Fanout::is_stale(&error) => continue,
+                Err(error) => return Err(error.into()),
+                Ok(revision) => {
+                    self.warm(&plan.changes).await;
+                    self.apps.reload(app).await?;
+                    return Ok(DeployReport { revision, ..plan.report });
+                }
+            }
+        }
+        Err(DeployError::Failed(Error::new(
+            ErrorKind::Unavailable,
+            "app.busy",
+            format!("the app changed {ATTEMPTS} times while it was deployed; try again"),
+        )))
+    }
+
+    /// Compiles every file whose text is new and reads its directives; every mistake of every file is found.
+    async fn check<'a>(&self, app: AppId, bundle: &'a Bundle) -> Result<Vec<Checked<'a>>, DeployError> {
+        let live = self.apps.get(app);
+        let (mut checked, mut problems) = (Vec::new(), Vec::new());
+        for file in bundle.files() {
+            let (directives, mistakes) = directive::parse(&file.source);
+            problems.extend(mistakes.into_iter().map(|mistake| DeployProblem {
+                file: file.path.clone(),
+                position: Some(mistake.at),
+                code: mistake.code.to_owned(),
+                message: mistake.message,
+            }));
+            let known = live.as_ref().and_then(|live| live.script(file.name.as_str()));
+            if !known.is_some_and(|known| *known.source == *file.source) {
+                match self.cache.check_source(file.source.clone(), ScriptKind::Endpoint).await {
+                    Ok(()) => {}
+                    Err(failure) if failure.class == FailureClass::Compile => {
+                        problems.push(of_compiler(file, failure))
+                    }
+                    Err(failure) => return Err(DeployError::Failed(Error::internal(failure.to_string()))),
+                }
+            }
+            checked.push(Checked { file, directives });
+        }
+        if problems.is_empty() { Ok(checked) } else { Err(DeployError::Invalid(problems)) }
+    }
+
+    /// Compiles what is about to go live, so that the first request does not.
+    async fn warm(&self, changes: &[CatalogChange]) {
+        for change in changes {
+            if let CatalogChange::PutScript(script) = change {
+                // It compiled a moment ago; if it does not now, its first request tells.
+                drop(self.cache.get(&Arc::new(script.clone())).await);
+            }
+        }
+    }
+}
+
+fn of_compiler(file: &File, failure: Failure) -> DeployProblem {
+    DeployProblem {
+        file: file.path.clone(),
+        position: failure.position,
+        code: "compile".into(),
+        message: failure.message,
+    }
+}
+
+/// A change set in the making.
+struct Plan<'a> {
+    snapshot: &'a AppSnapshot,
+    owner: Owner,
+    now: Timestamp,
+    reserved: &'a [String],
+    changes: Vec<CatalogChange>,
+    report: DeployReport,
+    problems: Vec<DeployProblem>,
+    /// The routes as they will be, with who wants them: a file, or nobody in this bundle.
+    routes: Vec<(RouteRecord, Option<(&'a File, Position)>)>,
+}
+
+impl<'a> Plan<'a> {
+    fn new(snapshot: &'a AppSnapshot, folder: &str, now: Timestamp, reserved: &'a [String]) -> Self {
+        Plan {
+            snapshot,
+            owner: Owner::Folder(folder.to_owned()),
+            now,
+            reserved,
+            changes: Vec::new(),
+            report: DeployReport::default(),
+            problems: Vec::new(),
+            routes: Vec::new(),
+        }
+    }
+
+    fn of(mut self, checked: &'a [Checked<'a>]) -> Result<Self, DeployError> {
+        let snapshot = self.snapshot;
+        let by_name: HashMap<&str, &ScriptRecord> =
+            snapshot.scripts.iter().map(|script| (script.name.as_str(), script)).collect();
+        let wanted: HashSet<&str> = checked.iter().map(|checked| checked.file.name.as_str()).collect();
+        let (mut kept, mut gone) = (HashSet::new(), HashSet::new());
+        for script in snapshot.scripts.iter().filter(|script| script.owner == self.owner) {
+            if wanted.contains(script.name.as_str()) {
+                kept.insert(script.id)
+            } else {
+                gone.insert(script.id)
+            };
+        }
+        // What goes goes first, so that its names and routes are free.
+        for script in snapshot.scripts.iter().filter(|script| gone.contains(&script.id)) {
+            self.changes.push(CatalogChange::DeleteScript(script.id));
+            self.report.removed.push(script.name.clone());
+            for route in snapshot.routes.iter().filter(|route| route.script == script.id) {
+                self.tell(route, &script.name, RouteChange::Removed);
+            }
+        }
+        // What stays whatever the files say: their own directives are read anew, one by one.
+        let stays = |route: &&RouteRecord| {
+            !gone.contains(&route.script)
+                && !(kept.contains(&route.script) && route.owner == Owner::Directive)
+        };
+        self.routes.extend(snapshot.routes.iter().filter(stays).map(|route| (route.clone(), None)));
+        for checked in checked {
+            match by_name.get(checked.file.name.as_str()) {
+                Some(script) if script.owner != self.owner => self.problems.push(DeployProblem {
+                    file: checked.file.path.clone(),
+                    position: None,
+                    code: "script.name_taken".into(),
+                    message: format!(
+                        "the app has a script {:?} that this folder did not deploy",
+                        script.name.as_str()
+                    ),
+                }),
+                existing => self.script(checked, existing.copied()),
+            }
+        }
+        if self.problems.is_empty() { Ok(self) } else { Err(DeployError::Invalid(self.problems)) }
+    }
+
+    fn script(&mut self, checked: &'a Checked<'a>, existing: Option<&ScriptRecord>) {
+        let Checked { file, directives } = checked;
+        let record = match existing {
+            Some(old) if *old.source == *file.source && old.timeout_seconds == directives.timeout_seconds => {
+                self.report.unchanged.push(file.name.clone());
+                old.clone()
+            }
+            Some(old) => {
+                let new = ScriptRecord {
+                    source: file.source.as_str().into(),
+                    version: old.version + 1,
+                    timeout_seconds: directives.timeout_seconds,
+                    updated_at: self.now,
+                    ..old.clone()
+                };
+                self.changes.push(CatalogChange::PutScript(new.clone()));
+                self.report.updated.push(file.name.clone());
+                new
+            }
+            None => {
+                let new = ScriptRecord {
+                    id: ScriptId::new(),
+                    name: file.name.clone(),
+                    kind: ScriptKind::Endpoint,
+                    source: file.source.as_str().into(),
+                    version: 1,
+                    sandbox: ScriptSandbox::default(),
+                    timeout_seconds: directives.timeout_seconds,
+                    owner: self.owner.clone(),
+                    created_at: self.now,
+                    updated_at: self.now,
+                };
+                self.changes.push(CatalogChange::PutScript(new.clone()));
+                self.report.created.push(file.name.clone());
+                new
+            }
+        };
+        let mut old: Vec<&RouteRecord> = self
+            .snapshot
+            .routes
+            .iter()
+            .filter(|route| route.script == record.id && route.owner == Owner::Directive)
+            .collect();
+        // Before the new ones: a route that changes its shape must not conflict with what it was.
+        for wanted in &directives.routes {
+            let kept = old.iter().position(|route| same(route, wanted)).map(|at| old.remove(at));
+            self.route(file, &record, wanted, kept);
+        }
+        for gone in old {
+            self.changes.push(CatalogChange::DeleteRoute(gone.id));
+            self.tell(gone, &record.name, RouteChange::Removed);
+        }
+        let reachable = self.routes.iter().any(|(route, _)| route.script == record.id);
+        if !reachable {
+            self.report.warnings.push(format!(
+                "{}: no route leads to it; only a call by the host or by its id runs it",
+                file.path
+            ));
+        }
+    }
+
+    fn route(
+        &mut self,
+        file: &'a File,
+        script: &ScriptRecord,
+        wanted: &RouteDirective,
+        kept: Option<&RouteRecord>,
+    ) {
+        let problem = |code: &str, message: String| DeployProblem {
+            file: file.path.clone(),
+            position: Some(wanted.at),
+            code: code.to_owned(),
+            message,
+        };
+        let record = kept.cloned().unwrap_or_else(|| RouteRecord {
+            id: RouteId::new(),
+            script: script.id,
+            method: wanted.method.clone(),
+            host: wanted.host.clone(),
+            path: wanted.path.clone(),
+            dispatch_mode: wanted.dispatch_mode,
+            owner: Owner::Directive,
+            created_at: self.now,
+        });
+        let reserved = PathPattern::parse(&wanted.path)
+            .map_err(Error::from)
+            .and_then(|pattern| route::check_reserved(&pattern, self.reserved));
+        if let Err(error) = reserved {
+            self.problems.push(problem(error.code(), error.message().to_owned()));
+            return;
+        }
+        if let Some(other) = route::find_conflict(&record, self.routes.iter().map(|(route, _)| route)) {
+            let other_id = other.id;
+            let place =
+                self.routes.iter().find(|(route, _)| route.id == other_id).and_then(|(_, place)| *place);
+            let place = match place {
+                Some((file, at)) => format!("{}:{}:{}", file.path, at.line, at.column),
+                None => "a route that this folder did not deploy".to_owned(),
+            };
+            let message = format!(
+                "the route {} {}{} conflicts with {} {}{}, of {place}",
+                record.method,
+                record.host.as_deref().unwrap_or(""),
+                record.path,
+                other.method,
+                other.host.as_deref().unwrap_or(""),
+                other.path,
+            );
+            self.problems.push(problem("route.conflict", message));
+            return;
+        }
+        let change = if kept.is_some() { RouteChange::Kept } else { RouteChange::Added };
+        if kept.is_none() {
+            self.changes.push(CatalogChange::PutRoute(record.clone()));
+        }
+        self.tell(&record, &script.name, change);
+        self.routes.push((record, Some((file, wanted.at))));
+    }
+
+    fn tell(&mut self, route: &RouteRecord, script: &ScriptName, change: RouteChange) {
+        self.report.routes.push(DeployedRoute { route: route.clone(), script: script.clone(), change });
+    }
+}
+
+fn same(route: &RouteRecord, wanted: &RouteDirective) -> bool {
+    route.method == wanted.method
+        && route.host == wanted.host
+        && route.path == wanted.path
+        && route.dispatch_mode == wanted.dispatch_mode
+}

@@ -1,0 +1,240 @@
+//! Directive lines: what a script says about itself at its top, `//! route GET /greet/:name`.
+
+use crate::engine::MAX_TIMEOUT_SECONDS;
+use crate::execution::Position;
+use crate::route::{DispatchMode, HostPattern, PathPattern, RouteMethod};
+
+/// What the directives of one source ask for.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Directives {
+    pub(crate) routes: Vec<RouteDirective>,
+    pub(crate) timeout_seconds: Option<u32>,
+}
+
+/// `//! route METHOD [HOST]/PATH`.
+#[derive(Debug, PartialEq)]
+pub(crate) struct RouteDirective {
+    pub(crate) method: RouteMethod,
+    pub(crate) host: Option<String>,
+    pub(crate) path: String,
+    pub(crate) dispatch_mode: DispatchMode,
+    /// Where the pattern stands.
+    pub(crate) at: Position,
+}
+
+/// A directive that cannot be followed.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Mistake {
+    pub(crate) at: Position,
+    pub(crate) code: &'static str,
+    pub(crate) message: String,
+}
+
+/// Words that begin a directive of a later version: named so that nobody searches for a typing error.
+const LATER: [&str; 5] = ["cron", "on", "queue", "module", "every"];
+
+/// Reads the directives at the top of a source. Blank lines and comments may stand between them; the first other
+/// line ends them. Every mistake is reported, not just the first.
+pub(crate) fn parse(source: &str) -> (Directives, Vec<Mistake>) {
+    let (mut directives, mut mistakes) = (Directives::default(), Vec::new());
+    let mut at_top = true;
+    for (index, text) in source.lines().enumerate() {
+        let mut line = Line::new(index, text);
+        let Some(rest) = text.trim_start().strip_prefix("//!") else {
+            let text = text.trim();
+            at_top &= text.is_empty() || text.starts_with("//") || (index == 0 && text.starts_with("#!"));
+            continue;
+        };
+        line.skip_to(rest);
+        let Some(word) = line.next() else { continue };
+        let known = matches!(word.text, "route" | "timeout");
+        if !at_top {
+            // Below the top it is a comment like any other, but for one that would have been followed.
+            if known {
+                mistakes.push(word.mistake(
+                    "directive.misplaced",
+                    "directives stand at the top of a script, before its first statement",
+                ));
+            }
+            continue;
+        }
+        let read = match word.text {
+            "route" => route(&mut line, &word).map(|route| directives.routes.push(route)),
+            "timeout" if directives.timeout_seconds.is_some() => {
+                Err(word.mistake("directive.repeated", "a script has one timeout; this is the second"))
+            }
+            "timeout" => timeout(&mut line, &word).map(|seconds| directives.timeout_seconds = Some(seconds)),
+            later if LATER.contains(&later) => Err(word.mistake(
+                "directive.unavailable",
+                format!("the directive {later:?} is not available in this version"),
+            )),
+            other => Err(word.mistake(
+                "directive.unknown",
+                format!(
+                    "{other:?} is not a directive; there are route and timeout (a comment begins with //)"
+                ),
+            )),
+        };
+        let read = read.and_then(|()| match line.next() {
+            None => Ok(()),
+            Some(extra) => Err(extra.mistake(
+                "directive.unexpected",
+                format!("unexpected {:?} at the end of the directive", extra.text),
+            )),
+        });
+        mistakes.extend(read.err());
+    }
+    (directives, mistakes)
+}
+
+fn route(line: &mut Line<'_>, directive: &Word<'_>) -> Result<RouteDirective, Mistake> {
+    let usage = "a route reads: route METHOD [HOST]/PATH, as in route GET /greet/:name";
+    let incomplete = || directive.mistake("directive.incomplete", usage);
+    let method = line.next().ok_or_else(incomplete)?;
+    if method.text.contains('/') {
+        return Err(method.mistake("directive.incomplete", format!("the method is missing; {usage}")));
+    }
+    let method = method
+        .text
+        .parse::<RouteMethod>()
+        .map_err(|error| method.mistake("route.invalid_method", error.message().to_owned()))?;
+    let target = line.next().ok_or_else(incomplete)?;
+    let Some(slash) = target.text.find('/') else {
+        return Err(
+            target.mistake("route.invalid_pattern", format!("{:?} has no path; {usage}", target.text))
+        );
+    };
+    let (host, path) = target.text.split_at(slash);
+    let host = if host.is_empty() { None } else { Some(host.to_owned()) };
+    if let Some(host) = &host {
+        HostPattern::parse(host)
+            .map_err(|error| target.mistake("route.invalid_pattern", error.to_string()))?;
+    }
+    let at = Position { line: target.at.line, column: target.at.column + count(&target.text[..slash]) };
+    PathPattern::parse(path).map_err(|error| Mistake {
+        at,
+        code: "route.invalid_pattern",
+        message: error.to_string(),
+    })?;
+    let mut dispatch_mode = DispatchMode::Sync;
+    if let Some(mode) = line.next() {
+        dispatch_mode = match mode.text {
+            "sync" => DispatchMode::Sync,
+            "async" => {
+                return Err(
+                    mode.mistake("directive.unavailable", "async routes are not available in this version")
+                );
+            }
+            other => {
+                return Err(mode.mistake(
+                    "directive.unexpected",
+                    format!("after the path stands sync, async or nothing, not {other:?}"),
+                ));
+            }
+        };
+    }
+    Ok(RouteDirective { method, host, path: path.to_owned(), dispatch_mode, at: target.at })
+}
+
+fn timeout(line: &mut Line<'_>, directive: &Word<'_>) -> Result<u32, Mistake> {
+    let usage =
+        format!("a timeout is a whole number of seconds from 1 to {MAX_TIMEOUT_SECONDS}, as in timeout 10");
+    let Some(word) = line.next() else { return Err(directive.mistake("directive.incomplete", usage)) };
+    match word.text.parse() {
+        Ok(seconds) if (1..=MAX_TIMEOUT_SECONDS).contains(&seconds) => Ok(seconds),
+        _ => Err(word.mistake("directive.invalid_timeout", format!("{usage}; this is {:?}", word.text))),
+    }
+}
+
+fn count(text: &str) -> u32 {
+    u32::try_from(text.chars().count()).unwrap_or(u32::MAX)
+}
+
+/// A line, read word by word.
+struct Line<'a> {
+    number: u32,
+    whole: &'a str,
+    rest: &'a str,
+}
+
+struct Word<'a> {
+    text: &'a str,
+    at: Position,
+}
+
+impl<'a> Line<'a> {
+    fn new(index: usize, whole: &'a str) -> Self {
+        Line { number: u32::try_from(index + 1).unwrap_or(u32::MAX), whole, rest: whole }
+    }
+
+    fn skip_to(&mut self, rest: &'a str) {
+        self.rest = rest;
+    }
+
+    fn next(&mut self) -> Option<Word<'a>> {
+        let text = self.rest.trim_start();
+        let end = text.find(char::is_whitespace).unwrap_or(text.len());
+        let (word, rest) = text.split_at(end);
+        self.rest = rest;
+        if word.is_empty() {
+            return None;
+        }
+        let before = &self.whole[..self.whole.len() - text.len()];
+        Some(Word { text: word, at: Position { line: self.number, column: count(before) + 1 } })
+    }
+}
+
+impl Word<'_> {
+    fn mistake(&self, code: &'static str, message: impl Into<String>) -> Mistake {
+        Mistake { at: self.at, code, message: message.into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mistake(source: &str) -> (u32, u32, &'static str) {
+        let (_, mistakes) = parse(source);
+        assert_eq!(mistakes.len(), 1, "{mistakes:?}");
+        (mistakes[0].at.line, mistakes[0].at.column, mistakes[0].code)
+    }
+
+    #[test]
+    fn directives_stand_among_comments_and_blank_lines() {
+        let (found, mistakes) = parse(
+            "// Greets.\n\n//! route GET /greet/:name\n//!timeout 10\n//! route ANY *.example.com/hooks/* sync\n1 + 1",
+        );
+        assert_eq!(mistakes, []);
+        assert_eq!(found.timeout_seconds, Some(10));
+        let routes: Vec<_> =
+            found.routes.iter().map(|r| (r.method.to_string(), r.host.as_deref(), r.path.as_str())).collect();
+        assert_eq!(
+            routes,
+            [("GET".to_owned(), None, "/greet/:name"), ("ANY".to_owned(), Some("*.example.com"), "/hooks/*")]
+        );
+    }
+
+    #[test]
+    fn a_mistake_is_told_with_line_and_column() {
+        assert_eq!(mistake("//! rout GET /x"), (1, 5, "directive.unknown"));
+        assert_eq!(mistake("\n  //! route GTE /x"), (2, 13, "route.invalid_method"));
+        assert_eq!(mistake("//! route GET x"), (1, 15, "route.invalid_pattern"));
+        assert_eq!(mistake("//! route GET /a/{b}").2, "route.invalid_pattern");
+        assert_eq!(mistake("//! route GET"), (1, 5, "directive.incomplete"));
+        assert_eq!(mistake("//! route /x"), (1, 11, "directive.incomplete"));
+        assert_eq!(mistake("//! route GET /x async"), (1, 18, "directive.unavailable"));
+        assert_eq!(mistake("//! route GET /x later"), (1, 18, "directive.unexpected"));
+        assert_eq!(mistake("//! timeout 301"), (1, 13, "directive.invalid_timeout"));
+        assert_eq!(mistake("//! timeout"), (1, 5, "directive.incomplete"));
+        assert_eq!(mistake("//! timeout 1\n//! timeout 2"), (2, 5, "directive.repeated"));
+        assert_eq!(mistake("//! cron \"* * * * *\""), (1, 5, "directive.unavailable"));
+        assert_eq!(mistake("let x = 1;\n//! route GET /x"), (2, 5, "directive.misplaced"));
+    }
+
+    #[test]
+    fn every_mistake_is_reported() {
+        let (_, mistakes) = parse("//! route\n//! timeout 0\n//! nothing");
+        assert_eq!(mistakes.iter().map(|m| m.at.line).collect::<Vec<_>>(), [1, 2, 3]);
+    }
+}
