@@ -1,1 +1,63 @@
-//! .
+//! picloud in an axum application: the routes that scripts answer, the HTTP API, health and version.
+//!
+//! [`router`] is an ordinary [`axum::Router`] for a host's own server, under any prefix; requests are handed over to
+//! the executor threads of [`Picloud`](picloud_core::Picloud). [`serve`] runs a whole server on those threads, so that
+//! a request is answered where it was accepted: the faster way when picloud is most of what the process does.
+//!
+//! | path, below the mount point | answers |
+//! |---|---|
+//! | `/healthz` | `ok` while the process answers at all |
+//! | `/readyz` | `ok`, or 503 when the backend cannot serve or shutdown has begun |
+//! | `/version` | the versions of the five surfaces |
+//! | `POST /api/v1/execute/{script_id}` | runs a script by id; 401 for anonymous callers unless opened |
+//! | everything else | the routes of the app's scripts |
+//!
+//! # Requests
+//!
+//! The body is read whole, at most [`RouterConfig::max_body_bytes`], before the script starts. When the client goes
+//! away, a script that answers `GET` or `HEAD` ends at its next operation or host call; for other methods it runs on
+//! to its own deadline. `HEAD` is answered by the `GET` route without the body, `OPTIONS` by 204 with `Allow` unless
+//! a route names it.
+//!
+//! # Errors
+//!
+//! Every error is JSON: `{ "error": { "code", "message" } }`. A script's failure carries `class` and `execution_id`
+//! too; its message and position only for callers that may read logs, or with [`RouterConfig::expose_errors`].
+
+mod api;
+mod bind;
+mod config;
+mod error;
+mod scripts;
+mod serve;
+
+use axum::Router;
+use picloud_core::Picloud;
+
+pub use bind::bind;
+pub use config::{RouterConfig, ServeConfig};
+pub use error::ApiError;
+pub use serve::serve;
+
+/// Everything: the routes of scripts, the HTTP API, health and version.
+///
+/// ```
+/// use picloud_axum::{RouterConfig, router};
+/// # async fn host(cloud: picloud_core::Picloud) {
+/// let app: axum::Router = axum::Router::new()
+///     .route("/", axum::routing::get(|| async { "the host's own page" }))
+///     .nest("/scripts", router(&cloud, RouterConfig::default()));
+/// # }
+/// ```
+pub fn router<S: Clone + Send + Sync + 'static>(cloud: &Picloud, config: RouterConfig) -> Router<S> {
+    api::router(cloud, &config).merge(scripts::router(cloud, &config))
+}
+
+/// Only the routes of scripts, as a fallback: for hosts with an API of their own.
+///
+/// With this router alone nothing answers under [reserved prefixes](picloud_core::route::DEFAULT_RESERVED_PREFIXES)
+/// but 404; free them for scripts with
+/// [`PicloudConfig::reserved_prefixes`](picloud_core::PicloudConfig::reserved_prefixes).
+pub fn script_router<S: Clone + Send + Sync + 'static>(cloud: &Picloud, config: RouterConfig) -> Router<S> {
+    scripts::router(cloud, &config)
+}

@@ -20,10 +20,3 @@ pub(crate) fn seconds(_name: &'static str, _duration: std::time::Duration) {
     #[cfg(feature = "metrics")]
     metrics::histogram!(_name).record(_duration.as_secs_f64());
 }
-
-/// Sets a gauge.
-#[inline]
-pub(crate) fn gauge(_name: &'static str, _value: f64) {
-    #[cfg(feature = "metrics")]
-    metrics::gauge!(_name).set(_value);
-}

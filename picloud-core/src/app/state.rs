@@ -112,6 +112,12 @@ impl Apps {
         known.by_slug.get(slug).and_then(|id| known.by_id.get(id)).cloned()
     }
 
+    /// A script of any app, with its app.
+    pub fn script(&self, id: ScriptId) -> Option<(Arc<AppState>, Arc<ScriptRecord>)> {
+        let known = self.known.load();
+        known.by_id.values().find_map(|app| app.script_by_id(id).map(|script| (app.clone(), script)))
+    }
+
     /// The app, if there is exactly one.
     pub fn only(&self) -> Option<Arc<AppState>> {
         let known = self.known.load();

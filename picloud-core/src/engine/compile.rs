@@ -141,7 +141,6 @@ impl Toolbox {
         let mut ast =
             self.engine(limits, Reach::Strict).compile(source).map_err(|error| failure::of_parser(&error))?;
         ast.clear_source();
-        ast.clear_doc();
         Ok((ast, names))
     }
 }

@@ -19,7 +19,13 @@ fn executor_with(limits: Limits, gate: GateConfig, modules: Vec<ScriptModule>) -
     let size = NonZeroUsize::new(256).unwrap();
     let cache = Arc::new(ScriptCache::new(toolbox, size, Handle::current()));
     let config = ExecutorConfig { threads: NonZeroUsize::new(2).unwrap(), gate };
-    LocalExecutor::start(config, cache, Arc::new(SystemClock), ExecutionLog::new(crate::execution::ExecutionLogConfig::default())).unwrap()
+    LocalExecutor::start(
+        config,
+        cache,
+        Arc::new(SystemClock),
+        ExecutionLog::new(crate::execution::ExecutionLogConfig::default()),
+    )
+    .unwrap()
 }
 
 fn executor() -> LocalExecutor {

@@ -25,8 +25,7 @@ pub(super) async fn run(cloud: &Picloud) -> Result<()> {
         ));
     }
     for source in ENDLESS {
-        let mut sandbox = ScriptSandbox::default();
-        sandbox.max_operations = Some(1_000);
+        let sandbox = ScriptSandbox { max_operations: Some(1_000), ..ScriptSandbox::default() };
         let script = ScriptRecord {
             id: ScriptId::new(),
             name: ScriptName::new("self-test")?,

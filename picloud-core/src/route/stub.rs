@@ -39,3 +39,24 @@ pub fn find_conflict<'a>(
 pub fn check_reserved(_p: &PathPattern, _r: &[String]) -> Result<()> {
     Ok(())
 }
+use std::sync::Arc;
+pub struct NormalPath<'a>(std::borrow::Cow<'a, str>);
+impl NormalPath<'_> {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+pub fn normalize_path(p: &str) -> Result<NormalPath<'_>, PatternError> {
+    Ok(NormalPath(p.into()))
+}
+pub enum RouteMatch {
+    Found { route: Arc<RouteRecord>, params: Vec<(Arc<str>, String)>, rest: String },
+    MethodNotAllowed { allow: String },
+    Options { allow: String },
+    NotFound,
+}
+impl RouteTable {
+    pub fn find(&self, _h: &str, _p: &NormalPath<'_>, _m: &http::Method) -> RouteMatch {
+        RouteMatch::NotFound
+    }
+}

@@ -75,7 +75,7 @@ impl Deployer<'_> {
                 message: mistake.message,
             }));
             let known = live.as_ref().and_then(|live| live.script(file.name.as_str()));
-            if !known.is_some_and(|known| *known.source == *file.source) {
+            if known.is_none_or(|known| *known.source != *file.source) {
                 match self.cache.check_source(file.source.clone(), ScriptKind::Endpoint).await {
                     Ok(()) => {}
                     Err(failure) if failure.class == FailureClass::Compile => {
@@ -159,8 +159,8 @@ impl<'a> Plan<'a> {
         }
         // What stays whatever the files say: their own directives are read anew, one by one.
         let stays = |route: &&RouteRecord| {
-            !gone.contains(&route.script)
-                && !(kept.contains(&route.script) && route.owner == Owner::Directive)
+            let directed = route.owner == Owner::Directive && kept.contains(&route.script);
+            !directed && !gone.contains(&route.script)
         };
         self.routes.extend(snapshot.routes.iter().filter(stays).map(|route| (route.clone(), None)));
         for checked in checked {

@@ -1,0 +1,221 @@
+//! The routes of scripts.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header, request};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use picloud_core::app::AppState;
+use picloud_core::authz::{Capability, Principal, PrincipalKind};
+use picloud_core::execution::{Answer, HttpRequest, HttpResponse, Invocation, Outcome};
+use picloud_core::route::{DispatchMode, RouteMatch, normalize_path};
+use picloud_core::{Picloud, script::ScriptRecord};
+
+use crate::{ApiError, RouterConfig};
+
+/// What every handler needs.
+#[derive(Debug, Clone)]
+pub(crate) struct Handler(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    cloud: Picloud,
+    config: RouterConfig,
+}
+
+pub(crate) fn router<S: Clone + Send + Sync + 'static>(cloud: &Picloud, config: &RouterConfig) -> Router<S> {
+    let handler = Handler::new(cloud, config);
+    Router::new().fallback(async move |request: Request<Body>| handler.answer(request).await)
+}
+
+impl Handler {
+    pub(crate) fn new(cloud: &Picloud, config: &RouterConfig) -> Self {
+        Handler(Arc::new(Inner { cloud: cloud.clone(), config: config.clone() }))
+    }
+
+    pub(crate) fn cloud(&self) -> &Picloud {
+        &self.0.cloud
+    }
+
+    pub(crate) fn config(&self) -> &RouterConfig {
+        &self.0.config
+    }
+
+    async fn answer(&self, request: Request<Body>) -> Response {
+        let is_head = request.method() == Method::HEAD;
+        let mut response = self.try_answer(request).await.unwrap_or_else(IntoResponse::into_response);
+        if is_head {
+            without_body(&mut response);
+        }
+        response
+    }
+
+    async fn try_answer(&self, request: Request<Body>) -> Result<Response, ApiError> {
+        let (parts, body) = request.into_parts();
+        let host = host_of(&parts);
+        let app = self.cloud().resolve_app(host, &parts.headers).ok_or_else(|| {
+            ApiError::new(StatusCode::NOT_FOUND, "app.not_found", "no app answers to this host")
+        })?;
+        let path = normalize_path(parts.uri.path()).map_err(|error| {
+            ApiError::new(StatusCode::BAD_REQUEST, "route.invalid_path", error.to_string())
+        })?;
+        let (script, params, rest) = match app.routes().find(host, &path, &parts.method) {
+            RouteMatch::Found { route, params, rest } => {
+                if route.dispatch_mode == DispatchMode::Async {
+                    let text = "async routes are not available in this version";
+                    return Err(ApiError::new(StatusCode::NOT_IMPLEMENTED, "route.async_unavailable", text));
+                }
+                // The table and the scripts are one snapshot.
+                let script = app.script_by_id(route.script).ok_or_else(not_found)?;
+                (script, params, rest)
+            }
+            RouteMatch::MethodNotAllowed { allow } => {
+                let text = format!("this path answers {allow}, not {}", parts.method);
+                return Err(ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "route.method_not_allowed", text)
+                    .header(header::ALLOW, allow_header(&allow)));
+            }
+            RouteMatch::Options { allow } => {
+                let mut response = Response::new(Body::empty());
+                *response.status_mut() = StatusCode::NO_CONTENT;
+                response.headers_mut().insert(header::ALLOW, allow_header(&allow));
+                return Ok(response);
+            }
+            RouteMatch::NotFound => return Err(not_found()),
+        };
+        let path = path.as_str().to_owned();
+        let principal = self.principal(&parts).await;
+        let body = self.body(&parts.headers, body).await?;
+        let mut http = HttpRequest::new(parts.method.clone(), path);
+        http.host = bare_host(host);
+        http.query = parts.uri.query().map(str::to_owned);
+        http.params = params;
+        http.rest = rest;
+        http.headers = parts.headers;
+        http.body = body;
+        Ok(self.run(&app, script, http, principal).await)
+    }
+
+    /// Runs a script and makes a response of what it came to.
+    pub(crate) async fn run(
+        &self,
+        app: &AppState,
+        script: Arc<ScriptRecord>,
+        request: HttpRequest,
+        principal: Option<Arc<Principal>>,
+    ) -> Response {
+        // A request that changes something runs on when its client has gone.
+        let detach = !request.method.is_safe();
+        let may_read_logs = principal.as_ref().is_some_and(|principal| {
+            principal.kind != PrincipalKind::Caller
+                && principal.allows(Capability::AppLogRead, Some(app.record.id))
+        });
+        let mut invocation = Invocation::new(app.record.id, script).request(request);
+        invocation.principal = principal;
+        invocation.detach_on_drop = detach;
+        let Outcome { execution, result, .. } = self.cloud().executor().run(invocation).await;
+        match result {
+            Ok(Answer::Response(response)) => into_response(response),
+            Ok(Answer::Value(value)) => into_response(HttpResponse {
+                status: StatusCode::OK,
+                headers: HeaderMap::from_iter([(
+                    header::CONTENT_TYPE,
+                    HeaderValue::from_static("application/json"),
+                )]),
+                body: Bytes::from(value.as_str().to_owned()),
+            }),
+            Err(failure) => {
+                ApiError::of_script(&failure, execution, self.config().expose_errors || may_read_logs)
+                    .into_response()
+            }
+        }
+    }
+
+    /// Who is calling: what a layer of the host's put into the request, or what the resolver says.
+    pub(crate) async fn principal(&self, parts: &request::Parts) -> Option<Arc<Principal>> {
+        match parts.extensions.get::<Arc<Principal>>() {
+            Some(principal) => Some(principal.clone()),
+            None => self.cloud().resolve_principal(&parts.headers).await,
+        }
+    }
+
+    /// The whole body, within its limits.
+    pub(crate) async fn body(&self, headers: &HeaderMap, body: Body) -> Result<Bytes, ApiError> {
+        let most = self.config().max_body_bytes;
+        let too_large = || {
+            let text = format!("a request body has at most {most} bytes");
+            ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "request.too_large", text)
+        };
+        let announced =
+            headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+        match announced {
+            // Nothing to wait for.
+            Some(0) => return Ok(Bytes::new()),
+            Some(length) if length > most => return Err(too_large()),
+            None if !headers.contains_key(header::TRANSFER_ENCODING) && is_empty(&body) => {
+                return Ok(Bytes::new());
+            }
+            _ => {}
+        }
+        match tokio::time::timeout(self.config().body_timeout, Limited::new(body, most).collect()).await {
+            Ok(Ok(body)) => Ok(body.to_bytes()),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
+            Ok(Err(error)) => Err(ApiError::new(
+                StatusCode::BAD_REQUEST,
+                "request.unreadable",
+                format!("the body ended early: {error}"),
+            )),
+            Err(_) => Err(ApiError::new(
+                StatusCode::REQUEST_TIMEOUT,
+                "request.timeout",
+                "the body did not arrive in time",
+            )),
+        }
+    }
+}
+
+fn is_empty(body: &Body) -> bool {
+    axum::body::HttpBody::is_end_stream(body)
+}
+
+fn not_found() -> ApiError {
+    ApiError::new(StatusCode::NOT_FOUND, "route.not_found", "no route for this path")
+}
+
+fn allow_header(allow: &str) -> HeaderValue {
+    HeaderValue::from_str(allow).unwrap_or(HeaderValue::from_static(""))
+}
+
+/// The host that a request names, as sent: in the target, or in the header.
+pub(crate) fn host_of(parts: &request::Parts) -> &str {
+    let in_header = || parts.headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    parts.uri.host().or_else(in_header).unwrap_or("")
+}
+
+/// The host without port and trailing dot, in lower case.
+pub(crate) fn bare_host(host: &str) -> String {
+    let end = match host.rfind(']') {
+        // An IPv6 address: its colons are not a port's.
+        Some(bracket) => bracket + 1,
+        None => host.rfind(':').unwrap_or(host.len()),
+    };
+    host[..end].trim_end_matches('.').to_ascii_lowercase()
+}
+
+fn into_response(answer: HttpResponse) -> Response {
+    let mut response = Response::new(Body::from(answer.body));
+    *response.status_mut() = answer.status;
+    *response.headers_mut() = answer.headers;
+    response
+}
+
+/// `HEAD`: everything but the body.
+fn without_body(response: &mut Response) {
+    use axum::body::HttpBody;
+    if let Some(length) = response.body().size_hint().exact() {
+        response.headers_mut().entry(header::CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(length));
+    }
+    *response.body_mut() = Body::empty();
+}
