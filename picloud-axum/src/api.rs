@@ -8,11 +8,11 @@ use axum::{Json, Router};
 use http::{Request, StatusCode, header};
 use picloud_core::authz::{Capability, PrincipalKind};
 use picloud_core::execution::HttpRequest;
-use picloud_core::route::normalize_path;
+use picloud_core::route::{normalize_host, normalize_path};
 use picloud_core::script::ScriptKind;
 use picloud_core::{Picloud, ScriptId};
 
-use crate::scripts::{Handler, bare_host, host_of};
+use crate::scripts::{Handler, host_of};
 use crate::{ApiError, RouterConfig};
 
 pub(crate) fn router<S: Clone + Send + Sync + 'static>(cloud: &Picloud, config: &RouterConfig) -> Router<S> {
@@ -87,7 +87,7 @@ async fn execute(handler: &Handler, script: &str, request: Request<Body>) -> Res
         .map_err(|error| ApiError::new(StatusCode::BAD_REQUEST, "route.invalid_path", error.to_string()))?;
     let mut http = HttpRequest::new(parts.method.clone(), path.as_str());
     http.body = handler.body(&parts.headers, body).await?;
-    http.host = bare_host(host_of(&parts));
+    http.host = normalize_host(host_of(&parts)).into_owned();
     http.query = parts.uri.query().map(str::to_owned);
     http.headers = parts.headers;
     Ok(handler.run(&app, script, http, principal).await)

@@ -11,7 +11,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use picloud_core::app::AppState;
 use picloud_core::authz::{Capability, Principal, PrincipalKind};
 use picloud_core::execution::{Answer, HttpRequest, HttpResponse, Invocation, Outcome};
-use picloud_core::route::{DispatchMode, RouteMatch, normalize_path};
+use picloud_core::route::{Allow, DispatchMode, RouteMatch, is_reserved, normalize_host, normalize_path};
 use picloud_core::{Picloud, script::ScriptRecord};
 
 use crate::{ApiError, RouterConfig};
@@ -62,6 +62,10 @@ impl Handler {
         let path = normalize_path(parts.uri.path()).map_err(|error| {
             ApiError::new(StatusCode::BAD_REQUEST, "route.invalid_path", error.to_string())
         })?;
+        // A capture could match it, but what the host keeps to itself no script answers.
+        if is_reserved(&path, &self.cloud().config().reserved_prefixes) {
+            return Err(not_found());
+        }
         let (script, params, rest) = match app.routes().find(host, &path, &parts.method) {
             RouteMatch::Found { route, params, rest } => {
                 if route.dispatch_mode == DispatchMode::Async {
@@ -85,11 +89,11 @@ impl Handler {
             }
             RouteMatch::NotFound => return Err(not_found()),
         };
-        let path = path.as_str().to_owned();
+        let path = path.into_string();
         let principal = self.principal(&parts).await;
         let body = self.body(&parts.headers, body).await?;
         let mut http = HttpRequest::new(parts.method.clone(), path);
-        http.host = bare_host(host);
+        http.host = normalize_host(host).into_owned();
         http.query = parts.uri.query().map(str::to_owned);
         http.params = params;
         http.rest = rest;
@@ -184,24 +188,14 @@ fn not_found() -> ApiError {
     ApiError::new(StatusCode::NOT_FOUND, "route.not_found", "no route for this path")
 }
 
-fn allow_header(allow: &str) -> HeaderValue {
-    HeaderValue::from_str(allow).unwrap_or(HeaderValue::from_static(""))
+fn allow_header(allow: &Allow) -> HeaderValue {
+    HeaderValue::from_str(&allow.to_string()).unwrap_or(HeaderValue::from_static(""))
 }
 
 /// The host that a request names, as sent: in the target, or in the header.
 pub(crate) fn host_of(parts: &request::Parts) -> &str {
     let in_header = || parts.headers.get(header::HOST).and_then(|host| host.to_str().ok());
     parts.uri.host().or_else(in_header).unwrap_or("")
-}
-
-/// The host without port and trailing dot, in lower case.
-pub(crate) fn bare_host(host: &str) -> String {
-    let end = match host.rfind(']') {
-        // An IPv6 address: its colons are not a port's.
-        Some(bracket) => bracket + 1,
-        None => host.rfind(':').unwrap_or(host.len()),
-    };
-    host[..end].trim_end_matches('.').to_ascii_lowercase()
 }
 
 fn into_response(answer: HttpResponse) -> Response {

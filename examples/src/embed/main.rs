@@ -58,7 +58,10 @@ impl Shop {
         let mut stock = self.stock.lock().unwrap_or_else(PoisonError::into_inner);
         let left = stock.entry(order.item.clone()).or_default();
         if order.count < 1 || order.count > *left {
-            return Err(picloud_core::Error::invalid("shop.not_enough", format!("{} of {} are left", left, order.item)));
+            return Err(picloud_core::Error::invalid(
+                "shop.not_enough",
+                format!("{} of {} are left", left, order.item),
+            ));
         }
         *left -= order.count;
         Ok(*left)
@@ -146,16 +149,20 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .nest("/scripts", router(&cloud, RouterConfig::default()))
         .with_state(shop);
 
-    let listener = tokio::net::TcpListener::bind(arguments.listen)
-        .await
-        .map_err(|error| format!("cannot listen on {}: {error}; choose another with --listen", arguments.listen))?;
+    let listener = tokio::net::TcpListener::bind(arguments.listen).await.map_err(|error| {
+        format!("cannot listen on {}: {error}; choose another with --listen", arguments.listen)
+    })?;
     let address = listener.local_addr()?;
     print!("the shop is open on http://{address}\n\n{report}");
     println!("\nTry:");
     println!("  curl -i http://{address}/");
     println!("  curl -i http://{address}/scripts/stock/tea");
-    println!("  curl -i http://{address}/scripts/orders -H 'content-type: application/json' -d '{{\"item\": \"tea\", \"count\": 2}}'");
-    println!("  curl -i http://{address}/scripts/orders -H 'authorization: Bearer ada-token' -H 'content-type: application/json' -d '{{\"item\": \"tea\", \"count\": 2}}'");
+    println!(
+        "  curl -i http://{address}/scripts/orders -H 'content-type: application/json' -d '{{\"item\": \"tea\", \"count\": 2}}'"
+    );
+    println!(
+        "  curl -i http://{address}/scripts/orders -H 'authorization: Bearer ada-token' -H 'content-type: application/json' -d '{{\"item\": \"tea\", \"count\": 2}}'"
+    );
     println!("  curl -i http://{address}/admin/stock/tea");
     axum::serve(listener, application)
         .with_graceful_shutdown(async { drop(tokio::signal::ctrl_c().await) })

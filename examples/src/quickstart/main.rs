@@ -69,7 +69,8 @@ async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     tracing_subscriber::fmt()
         .with_env_filter(
-            tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn,picloud_script=off".into()),
+            tracing_subscriber::EnvFilter::try_from_default_env()
+                .unwrap_or_else(|_| "warn,picloud_script=off".into()),
         )
         .with_writer(std::io::stderr)
         .init();
@@ -101,7 +102,10 @@ async fn run(arguments: Arguments) -> Result<ExitCode, Box<dyn Error>> {
 async fn serve_folder(cloud: &Picloud, app: &App, arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let listener = bind(arguments.listen).map_err(|error| match error.kind() {
         std::io::ErrorKind::AddrInUse => {
-            format!("{} is taken; stop the program that listens there, or choose another with --listen", arguments.listen)
+            format!(
+                "{} is taken; stop the program that listens there, or choose another with --listen",
+                arguments.listen
+            )
         }
         _ => format!("cannot listen on {}: {error}", arguments.listen),
     })?;
@@ -128,7 +132,8 @@ async fn serve_folder(cloud: &Picloud, app: &App, arguments: &Arguments) -> Resu
 async fn deploy(app: &App, folder: &Path) -> Result<DeployReport, DeployError> {
     let folder = folder.to_owned();
     let bundle = tokio::task::spawn_blocking(move || Bundle::read(folder)).await;
-    let bundle = bundle.map_err(|error| picloud_core::Error::internal("reading the folder panicked").caused_by(error))??;
+    let bundle = bundle
+        .map_err(|error| picloud_core::Error::internal("reading the folder panicked").caused_by(error))??;
     app.deploy(&bundle).await
 }
 

@@ -54,7 +54,9 @@ fn curl(route: &RouteRecord, address: SocketAddr) -> String {
             format!("curl -i {host}{url} -d 'name=Ada&text=Hello!'")
         }
         RouteMethod::Only(method) => {
-            format!("curl -i -X {method} {host}{url} -H 'content-type: application/json' -d '{{\"hello\": \"world\"}}'")
+            format!(
+                "curl -i -X {method} {host}{url} -H 'content-type: application/json' -d '{{\"hello\": \"world\"}}'"
+            )
         }
     }
 }

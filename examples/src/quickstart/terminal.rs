@@ -55,7 +55,8 @@ fn describe(record: &ExecutionRecord, text: &mut String) {
         let _ = writeln!(text, "{:.0} {script} … and {} lines more", record.started_at, record.log.dropped);
     }
     if let (Some(class), Some(error)) = (record.class, &record.error) {
-        let _ = write!(text, "{:.0} {script} failed, {}: {}", record.started_at, class.as_str(), visible(error));
+        let _ =
+            write!(text, "{:.0} {script} failed, {}: {}", record.started_at, class.as_str(), visible(error));
         if let Some(at) = record.position {
             let _ = write!(text, " (line {}, column {})", at.line, at.column);
         }

@@ -23,7 +23,8 @@ pub(crate) async fn run(
     let source = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
     let report = app.deploy(&Bundle::new().file(name, source)?).await?;
 
-    let (method, target) = request.split_once(' ').ok_or("a request reads 'METHOD PATH', as in 'GET /greet/ada'")?;
+    let (method, target) =
+        request.split_once(' ').ok_or("a request reads 'METHOD PATH', as in 'GET /greet/ada'")?;
     let (path, query) = match target.trim().split_once('?') {
         Some((path, query)) => (path, Some(query.to_owned())),
         None => (target.trim(), None),
@@ -35,11 +36,18 @@ pub(crate) async fn run(
         request.headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     }
     for header in headers {
-        let (name, value) = header.split_once(':').ok_or_else(|| format!("{header:?} is not a header: 'NAME: VALUE'"))?;
-        request.headers.insert(HeaderName::from_bytes(name.trim().as_bytes())?, HeaderValue::from_str(value.trim())?);
+        let (name, value) =
+            header.split_once(':').ok_or_else(|| format!("{header:?} is not a header: 'NAME: VALUE'"))?;
+        request
+            .headers
+            .insert(HeaderName::from_bytes(name.trim().as_bytes())?, HeaderValue::from_str(value.trim())?);
     }
 
-    let answer = if report.routes.is_empty() { app.script(name)?.request(request).await } else { app.request(request).await };
+    let answer = if report.routes.is_empty() {
+        app.script(name)?.request(request).await
+    } else {
+        app.request(request).await
+    };
     // What it logged comes before what it answered.
     cloud.execution_log().flush().await;
     match answer {

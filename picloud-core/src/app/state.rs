@@ -33,7 +33,7 @@ pub struct AppState {
 
 impl AppState {
     fn new(snapshot: AppSnapshot) -> Result<Self> {
-        let routes = RouteTable::build(&snapshot.routes)?;
+        let routes = RouteTable::build(snapshot.routes)?;
         let names = snapshot.scripts.iter().map(|script| (script.name.to_shared(), script.id)).collect();
         let scripts = snapshot.scripts.into_iter().map(|script| (script.id, Arc::new(script))).collect();
         let fanout = Arc::new(Fanout { revision: Some(snapshot.revision), rows: Vec::new() });

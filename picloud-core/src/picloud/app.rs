@@ -12,6 +12,7 @@ use crate::execution::{Answer, HttpRequest, HttpResponse, Invocation, Outcome};
 use crate::guard::no_such_app;
 use crate::kv::{Key, KvService, KvServiceExt, ListOptions, SetOptions};
 use crate::page::Page;
+use crate::route::{RouteMatch, normalize_path};
 use crate::script::deploy::Deployer;
 use crate::script::{Bundle, DeployError, DeployReport, ScriptRecord};
 use crate::{AppId, CallCx, CollectionName, CxInner, Error, ErrorKind, Json, Result};
@@ -77,6 +78,38 @@ impl App {
             Error::not_found("script.not_found", "the app has no script of that name").with("name", name)
         })?;
         Ok(Script { app: self.clone(), record })
+    }
+
+    /// Sends a request to the script whose route matches it, by the host, path and method in it, and waits for the
+    /// answer: the way of a request without the server. The path is normalised first; `params` and `rest` are filled in.
+    ///
+    /// # Errors
+    /// `route.invalid_path`, `route.not_found`, `route.method_not_allowed`; `script.failed` with the failure as its
+    /// source.
+    pub async fn request(&self, mut request: HttpRequest) -> Result<HttpResponse> {
+        let state = self.state()?;
+        let path = normalize_path(&request.path).map_err(|error| {
+            Error::invalid("route.invalid_path", error.to_string()).with("path", &request.path)
+        })?;
+        let record = match state.routes().find(&request.host, &path, &request.method) {
+            RouteMatch::Found { route, params, rest } => {
+                (request.params, request.rest) = (params, rest);
+                state.script_by_id(route.script)
+            }
+            RouteMatch::MethodNotAllowed { allow } | RouteMatch::Options { allow } => {
+                return Err(Error::new(
+                    ErrorKind::Unsupported,
+                    "route.method_not_allowed",
+                    format!("this path answers {allow}, not {}", request.method),
+                ));
+            }
+            RouteMatch::NotFound => None,
+        };
+        let record = record.ok_or_else(|| {
+            Error::not_found("route.not_found", "no route for this path").with("path", &request.path)
+        })?;
+        request.path = path.into_string();
+        Script { app: self.clone(), record }.request(request).await
     }
 
     /// A collection of the app's KV.

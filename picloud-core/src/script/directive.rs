@@ -2,7 +2,7 @@
 
 use crate::engine::MAX_TIMEOUT_SECONDS;
 use crate::execution::Position;
-use crate::route::{DispatchMode, HostPattern, PathPattern, RouteMethod};
+use crate::route::{DispatchMode, HostPattern, PatternError, RouteMethod, RoutePatterns};
 
 /// What the directives of one source ask for.
 #[derive(Debug, Default, PartialEq)]
@@ -106,16 +106,16 @@ fn route(line: &mut Line<'_>, directive: &Word<'_>) -> Result<RouteDirective, Mi
     };
     let (host, path) = target.text.split_at(slash);
     let host = if host.is_empty() { None } else { Some(host.to_owned()) };
-    if let Some(host) = &host {
-        HostPattern::parse(host)
-            .map_err(|error| target.mistake("route.invalid_pattern", error.to_string()))?;
-    }
     let at = Position { line: target.at.line, column: target.at.column + count(&target.text[..slash]) };
-    PathPattern::parse(path).map_err(|error| Mistake {
+    let invalid = |at: Position, error: &PatternError| Mistake {
         at,
         code: "route.invalid_pattern",
         message: error.to_string(),
-    })?;
+    };
+    if let Some(host) = &host {
+        HostPattern::parse(host).map_err(|error| invalid(target.at, &error))?;
+    }
+    RoutePatterns::parse(host.as_deref(), path).map_err(|error| invalid(at, &error))?;
     let mut dispatch_mode = DispatchMode::Sync;
     if let Some(mode) = line.next() {
         dispatch_mode = match mode.text {
