@@ -70,7 +70,7 @@ async fn main() -> ExitCode {
     tracing_subscriber::fmt()
         .with_env_filter(
             tracing_subscriber::EnvFilter::try_from_default_env()
-                .unwrap_or_else(|_| "warn,picloud_script=off".into()),
+                .unwrap_or_else(|_| "warn,picloud::script=off".into()),
         )
         .with_writer(std::io::stderr)
         .init();

@@ -1,0 +1,62 @@
+//! One table of ratios: what picloud costs, each beside its limit measured in the same run.
+//!
+//! `scripts/bench` builds and runs it. Figures are medians of rounds that take turns with those of their limit, so
+//! that a noisy machine disturbs both alike.
+
+#![allow(clippy::print_stdout, clippy::print_stderr, clippy::unwrap_used, reason = "a program for the terminal: it may fail loudly")]
+
+mod client;
+mod hello;
+mod json;
+mod kv;
+mod limits;
+mod measure;
+mod program;
+mod waiting;
+mod web;
+
+use std::path::PathBuf;
+
+use clap::Parser;
+use picloud_core::alloc::CountingAllocator;
+
+use measure::Table;
+
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = CountingAllocator::system();
+
+/// Measure picloud beside its limits and print one table.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// Only the groups whose name contains this.
+    #[arg(default_value = "")]
+    only: String,
+
+    /// The quickstart program, for what is measured from outside.
+    #[arg(long)]
+    quickstart: Option<PathBuf>,
+}
+
+fn main() {
+    let arguments = Arguments::parse();
+    let mut table = Table::default();
+    let groups: [(&str, fn(&mut Table)); 6] = [
+        ("hello", hello::run),
+        ("json", json::run),
+        ("kv", kv::run),
+        ("limits", limits::run),
+        ("waiting", waiting::run),
+        ("web", web::run),
+    ];
+    for (name, group) in groups {
+        if name.contains(&arguments.only) {
+            eprintln!("measuring {name} …");
+            group(&mut table);
+        }
+    }
+    if let Some(quickstart) = arguments.quickstart.filter(|_| "program".contains(&arguments.only)) {
+        eprintln!("measuring program …");
+        program::run(&quickstart, &mut table);
+    }
+    print!("{table}");
+}

@@ -1,0 +1,94 @@
+//! HTTP beside plain axum.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Json, Path};
+use axum::routing::{get, post};
+use picloud_axum::{RouterConfig, ServeConfig, bind, router, serve};
+use picloud_core::{Picloud, PicloudConfig};
+use tokio::runtime::Runtime;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::client::load;
+use crate::hello::{HELLO, cloud, runtime};
+use crate::measure::{Goal, Table, in_turns, per_second};
+
+const ECHO: &str = "//! route POST /echo\nctx.request.body";
+const CONNECTIONS: usize = 64;
+const SPAN: Duration = Duration::from_millis(700);
+
+fn plain() -> Router {
+    Router::new()
+        .route("/greet/{name}", get(async |Path(name): Path<String>| Json(format!("hello {name}"))))
+        .route("/echo", post(async |Json(body): Json<serde_json::Value>| Json(body)))
+}
+
+struct Server {
+    address: SocketAddr,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl Server {
+    /// On the executor threads of `cloud`.
+    fn on_executors(runtime: &Runtime, cloud: &Picloud, routes: Router) -> Self {
+        let listener = bind(([127, 0, 0, 1], 0).into()).unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let cloud = cloud.clone();
+        let task = runtime.spawn(async move {
+            serve(&cloud, listener, routes, ServeConfig::default(), async { drop(stopped.await) }).await.unwrap();
+        });
+        Server { address, stop, task }
+    }
+
+    /// In an ordinary runtime, as a host's own server.
+    fn in_host(runtime: &Runtime, routes: Router) -> Self {
+        let listener = bind(([127, 0, 0, 1], 0).into()).unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let task = runtime.spawn(async move {
+            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+            axum::serve(listener, routes).with_graceful_shutdown(async { drop(stopped.await) }).await.unwrap();
+        });
+        Server { address, stop, task }
+    }
+
+    fn load(&self, request: &[u8]) -> f64 {
+        load(self.address, request, CONNECTIONS, SPAN)
+    }
+
+    fn stop(self, runtime: &Runtime) {
+        drop(self.stop);
+        runtime.block_on(self.task).unwrap();
+    }
+}
+
+pub(crate) fn run(table: &mut Table) {
+    let runtime = runtime();
+    let (cloud, _app) = cloud(&runtime, &[("greet", HELLO), ("echo", ECHO)], PicloudConfig::default());
+    let scripts = || router(&cloud, RouterConfig::default());
+    let ours = Server::on_executors(&runtime, &cloud, scripts());
+    let bare = Server::on_executors(&runtime, &cloud, plain());
+    let ours_in_host = Server::in_host(&runtime, scripts());
+    let bare_in_host = Server::in_host(&runtime, plain());
+
+    let greet = b"GET /greet/ada HTTP/1.1\r\nhost: localhost\r\n\r\n".as_slice();
+    let text = serde_json::json!({ "items": (0..24).map(|i| format!("a text of some length, number {i:03}")).collect::<Vec<_>>(), "n": 1.5 }).to_string();
+    let echo = format!("POST /echo HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{text}", text.len());
+
+    let [a, b] = in_turns(7, [&mut || ours.load(greet), &mut || bare.load(greet)]);
+    table.row("HTTP greet, served on the executors, beside plain axum served the same way", per_second(a), per_second(b), a / b, " ×", Goal::AtLeast(0.85));
+    let [a, b] = in_turns(7, [&mut || ours.load(echo.as_bytes()), &mut || bare.load(echo.as_bytes())]);
+    table.row(format!("HTTP echo of {} bytes of JSON, the same", text.len()), per_second(a), per_second(b), a / b, " ×", Goal::AtLeast(0.7));
+    let [a, b] = in_turns(7, [&mut || ours_in_host.load(greet), &mut || bare_in_host.load(greet)]);
+    table.row("HTTP greet, router in a host's runtime, beside plain axum there", per_second(a), per_second(b), a / b, " ×", Goal::AtLeast(0.6));
+
+    for server in [ours, bare, ours_in_host, bare_in_host] {
+        server.stop(&runtime);
+    }
+    runtime.block_on(cloud.shutdown(Duration::from_secs(5)));
+}
