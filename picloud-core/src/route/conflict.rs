@@ -111,7 +111,8 @@ mod tests {
 
     #[test]
     fn the_first_conflicting_route_is_named() {
-        let (new, apart, first, second) = (route("GET /a"), route("GET /b"), route("ANY /a"), route("GET /a"));
+        let (new, apart, first, second) =
+            (route("GET /a"), route("GET /b"), route("ANY /a"), route("GET /a"));
         let found = find_conflict(&new, [&apart, &first, &second]).unwrap();
         assert_eq!(found.id, first.id);
         let error = conflict_error(&new, found);

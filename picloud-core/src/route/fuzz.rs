@@ -66,7 +66,9 @@ mod tests {
 
     #[test]
     fn a_request_and_its_route_are_understood() {
-        super::route(b"GET a.example.com:80/users/4%32?q=1\nGET :t.example.com/users/:id\nANY /*\nGET /{bad}\nx");
+        super::route(
+            b"GET a.example.com:80/users/4%32?q=1\nGET :t.example.com/users/:id\nANY /*\nGET /{bad}\nx",
+        );
     }
 
     proptest! {

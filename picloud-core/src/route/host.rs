@@ -151,7 +151,11 @@ fn wildcard_suffix(text: &str, offset: usize) -> Result<Box<str>, PatternError> 
     }
     let suffix = labels(suffix, offset)?;
     if suffix.rsplit('.').next().is_some_and(|top| top.bytes().all(|byte| byte.is_ascii_digit())) {
-        return wrong(offset, &suffix, "a wildcard stands before a domain name, not before part of an address");
+        return wrong(
+            offset,
+            &suffix,
+            "a wildcard stands before a domain name, not before part of an address",
+        );
     }
     Ok(suffix)
 }
@@ -180,7 +184,8 @@ fn labels(host: Box<str>, mut offset: usize) -> Result<Box<str>, PatternError> {
         } else if label.len() > 63 {
             return wrong(offset, label, "a label has at most 63 bytes");
         } else if !label.bytes().all(|byte| word(byte) || byte == b'-') {
-            let want = "a label has letters, digits, '-' and '_', without scheme and path; other scripts as xn--";
+            let want =
+                "a label has letters, digits, '-' and '_', without scheme and path; other scripts as xn--";
             return wrong(offset, label, want);
         } else if label.starts_with('-') || label.ends_with('-') {
             return wrong(offset, label, "a label begins and ends with a letter or digit");
@@ -212,7 +217,13 @@ mod tests {
 
     #[test]
     fn case_port_and_trailing_dot_are_ignored() {
-        for text in ["shop.example.com", "Shop.EXAMPLE.com", "shop.example.com:8080", "shop.example.com.", "shop.example.com.:1"] {
+        for text in [
+            "shop.example.com",
+            "Shop.EXAMPLE.com",
+            "shop.example.com:8080",
+            "shop.example.com.",
+            "shop.example.com.:1",
+        ] {
             assert_eq!(hosts(text), Hosts::Strict("shop.example.com".into()), "{text}");
         }
     }

@@ -20,7 +20,8 @@ pub(super) fn find<'a>(
 ) -> RouteMatch<'a> {
     let segments: Vec<&str> = path.as_str().split('/').filter(|segment| !segment.is_empty()).collect();
     let mut matching: Vec<_> = routes.iter().filter_map(|route| candidate(route, host, &segments)).collect();
-    matching.sort_by_key(|candidate| (candidate.rank, method_rank(candidate.route, method), candidate.route.id));
+    matching
+        .sort_by_key(|candidate| (candidate.rank, method_rank(candidate.route, method), candidate.route.id));
     let mut allow = Vec::new();
     for Candidate { route, params, rest, .. } in matching {
         match (&route.method, method_rank(route, method)) {
@@ -76,8 +77,7 @@ pub(super) fn candidate<'a>(route: &'a Arc<RouteRecord>, host: &str, path: &[&st
     }
     let exact = !prefix && leading == pattern.len();
     let rest = if prefix { path.get(pattern.len()..)?.join("/") } else { String::new() };
-    let rank =
-        (host_kind, Reverse(suffix_labels), !exact, Reverse(leading), prefix, Reverse(pattern.len()));
+    let rank = (host_kind, Reverse(suffix_labels), !exact, Reverse(leading), prefix, Reverse(pattern.len()));
     Some(Candidate { route, rank, params, rest })
 }
 

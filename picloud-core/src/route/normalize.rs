@@ -59,7 +59,9 @@ pub enum PathError {
     #[error("a path begins with '/'")]
     NotAbsolute,
     /// A `%` without two hexadecimal digits.
-    #[error("the '%' at byte {offset} is not followed by two hexadecimal digits; a percent sign itself is %25")]
+    #[error(
+        "the '%' at byte {offset} is not followed by two hexadecimal digits; a percent sign itself is %25"
+    )]
     Percent {
         /// Where it is.
         offset: usize,

@@ -94,7 +94,9 @@ pub enum PatternError {
         offset: usize,
     },
     /// A colon that does not begin a segment.
-    #[error("the colon at byte {offset} is inside a segment; a capture is one whole segment, a literal colon is %3A")]
+    #[error(
+        "the colon at byte {offset} is inside a segment; a capture is one whole segment, a literal colon is %3A"
+    )]
     Colon {
         /// Where it is.
         offset: usize,
@@ -141,7 +143,9 @@ pub enum PatternError {
         want: &'static str,
     },
     /// Percent-encoding that cannot be decoded.
-    #[error("the percent-encoding at byte {offset} is malformed; two hexadecimal digits follow a '%', of UTF-8 text")]
+    #[error(
+        "the percent-encoding at byte {offset} is malformed; two hexadecimal digits follow a '%', of UTF-8 text"
+    )]
     Encoding {
         /// Where it is.
         offset: usize,
@@ -200,7 +204,8 @@ impl PathPattern {
         }
         let body = text.strip_prefix('/').ok_or(PatternError::NotAbsolute)?;
         let (mut segments, mut prefix) = (Vec::new(), false);
-        let mut pieces = if body.is_empty() { None } else { Some(body.split('/')) }.into_iter().flatten().peekable();
+        let mut pieces =
+            if body.is_empty() { None } else { Some(body.split('/')) }.into_iter().flatten().peekable();
         let mut offset = 1;
         while let Some(piece) = pieces.next() {
             if segments.len() == MAX_SEGMENTS {
@@ -216,7 +221,10 @@ impl PathPattern {
                 if let Segment::Param(name) = &segment
                     && segments.contains(&segment)
                 {
-                    return Err(PatternError::DuplicateParam { offset: Some(offset), name: name.to_string() });
+                    return Err(PatternError::DuplicateParam {
+                        offset: Some(offset),
+                        name: name.to_string(),
+                    });
                 }
                 segments.push(segment);
             }

@@ -93,7 +93,17 @@ mod tests {
 
     #[test]
     fn reserved_paths_and_what_lies_below_cannot_be_claimed() {
-        for path in ["/api", "/api/*", "/api/:x", "/%61pi/v1", "/admin", "/healthz", "/healthz/x", "/version", "/readyz"] {
+        for path in [
+            "/api",
+            "/api/*",
+            "/api/:x",
+            "/%61pi/v1",
+            "/admin",
+            "/healthz",
+            "/healthz/x",
+            "/version",
+            "/readyz",
+        ] {
             assert!(refused(path), "{path}");
         }
     }
@@ -114,7 +124,8 @@ mod tests {
 
     #[test]
     fn the_error_names_the_prefix() {
-        let error = check_reserved(&PathPattern::parse("/admin/x").unwrap(), DEFAULT_RESERVED_PREFIXES).unwrap_err();
+        let error =
+            check_reserved(&PathPattern::parse("/admin/x").unwrap(), DEFAULT_RESERVED_PREFIXES).unwrap_err();
         assert_eq!(error.context().last(), Some(("prefix", "/admin/")));
     }
 

@@ -322,6 +322,10 @@ impl Entry {
         // The slash after as many segments as come before the star.
         let star = self.prefix.and_then(|segments| path.as_str().match_indices('/').nth(segments));
         let rest = star.and_then(|(slash, _)| path.as_str().get(slash + 1..)).unwrap_or_default();
-        RouteMatch::Found { route: &self.route, params: host.chain(captured).collect(), rest: rest.to_owned() }
+        RouteMatch::Found {
+            route: &self.route,
+            params: host.chain(captured).collect(),
+            rest: rest.to_owned(),
+        }
     }
 }
