@@ -20,8 +20,10 @@ pub(crate) fn load(address: SocketAddr, request: &[u8], connections: usize, span
             }
             let begin = Instant::now();
             let end = begin + span;
-            let tasks: Vec<_> =
-                streams.into_iter().map(|stream| tokio::spawn(connection(stream, request.clone(), end))).collect();
+            let tasks: Vec<_> = streams
+                .into_iter()
+                .map(|stream| tokio::spawn(connection(stream, request.clone(), end)))
+                .collect();
             let mut answered = 0_u64;
             for task in tasks {
                 answered += task.await.unwrap();
@@ -60,7 +62,11 @@ fn complete(answer: &[u8]) -> bool {
     assert!(text.starts_with("HTTP/1.1 200"), "{}", String::from_utf8_lossy(answer));
     let length = text
         .lines()
-        .find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length:").map(|n| n.trim().parse::<usize>().unwrap()))
+        .find_map(|line| {
+            line.to_ascii_lowercase()
+                .strip_prefix("content-length:")
+                .map(|n| n.trim().parse::<usize>().unwrap())
+        })
         .unwrap_or(0);
     answer.len() >= head + 4 + length
 }

@@ -20,7 +20,10 @@ pub(crate) fn cloud(runtime: &Runtime, scripts: &[(&str, &str)], config: Picloud
     runtime.block_on(async {
         let cloud = Picloud::builder(MemoryBackend::new()).config(config).start().await.unwrap();
         let app = cloud.create_app("bench").await.unwrap();
-        let bundle = scripts.iter().try_fold(Bundle::new(), |bundle, (name, source)| bundle.file(name, *source)).unwrap();
+        let bundle = scripts
+            .iter()
+            .try_fold(Bundle::new(), |bundle, (name, source)| bundle.file(name, *source))
+            .unwrap();
         app.deploy(&bundle).await.unwrap();
         (cloud, app)
     })
@@ -116,7 +119,9 @@ pub(crate) fn run(table: &mut Table) {
 
     let [ours, bare] = in_turns(
         9,
-        [&mut || on_executor(&cloud, &app, &runtime, 20_000), &mut || each(20_000, || evaluate(&engine, &ast))],
+        [&mut || on_executor(&cloud, &app, &runtime, 20_000), &mut || {
+            each(20_000, || evaluate(&engine, &ast))
+        }],
     );
     table.row(
         "hello on an executor thread, beside bare `eval_ast` with a ctx built by hand",

@@ -14,7 +14,8 @@ use crate::measure::{Goal, Table, each, in_turns, nanos, show};
 const CALLS: u32 = 1_000;
 
 const GET: &str = "let c = kv::collection(\"bench\"); for i in 0..1000 { c.get(\"key\"); }";
-const SET: &str = "let c = kv::collection(\"bench\"); for i in 0..1000 { c.set(\"key\", \"a value of some length\"); }";
+const SET: &str =
+    "let c = kv::collection(\"bench\"); for i in 0..1000 { c.set(\"key\", \"a value of some length\"); }";
 const EMPTY: &str = "let c = kv::collection(\"bench\"); for i in 0..1000 { }";
 
 /// Nanoseconds for one call, on an executor thread.
@@ -34,11 +35,14 @@ fn call(cloud: &Picloud, app: &App, runtime: &Runtime, script: &'static str) -> 
 
 pub(crate) fn run(table: &mut Table) {
     let runtime = runtime();
-    let (cloud, app) = cloud(&runtime, &[("get", GET), ("set", SET), ("empty", EMPTY)], PicloudConfig::default());
+    let (cloud, app) =
+        cloud(&runtime, &[("get", GET), ("set", SET), ("empty", EMPTY)], PicloudConfig::default());
     let map = Mutex::new(HashMap::from([("key".to_owned(), "\"a value of some length\"".to_owned())]));
     let read = || drop(std::hint::black_box(map.lock().unwrap().get("key").cloned()));
     let write = || {
-        std::hint::black_box(map.lock().unwrap().insert("key".to_owned(), "\"a value of some length\"".to_owned()));
+        std::hint::black_box(
+            map.lock().unwrap().insert("key".to_owned(), "\"a value of some length\"".to_owned()),
+        );
     };
     let [get, set, empty, bare_get, bare_set] = in_turns(
         7,
@@ -50,7 +54,9 @@ pub(crate) fn run(table: &mut Table) {
             &mut || each(200_000, write),
         ],
     );
-    let what = |name: &str| format!("KV {name} through a script (the loop around it: {}), beside a `HashMap`", show(empty));
+    let what = |name: &str| {
+        format!("KV {name} through a script (the loop around it: {}), beside a `HashMap`", show(empty))
+    };
     table.row(what("get"), show(get), show(bare_get), (get - bare_get) / 1e3, " µs more", Goal::None);
     table.row(what("set"), show(set), show(bare_set), (set - bare_set) / 1e3, " µs more", Goal::None);
     runtime.block_on(cloud.shutdown(std::time::Duration::from_secs(5)));

@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use picloud_core::execution::FailureClass;
-use picloud_core::fuzzing::compiled_bytes;
 use picloud_core::PicloudConfig;
 use picloud_core::engine::Limits;
+use picloud_core::execution::FailureClass;
+use picloud_core::fuzzing::compiled_bytes;
 
 use crate::hello::{cloud, runtime};
 use crate::measure::{Goal, Table, median, nanos, show};
@@ -48,7 +48,14 @@ pub(crate) fn run(table: &mut Table) {
         over.push(nanos(begin.elapsed()) - 1e9);
     }
     let late = median(&mut over);
-    table.row("a spinning script past its deadline of 1 s, p50", show(late), "0", late / 1e6, " ms", Goal::AtMost(1.0));
+    table.row(
+        "a spinning script past its deadline of 1 s, p50",
+        show(late),
+        "0",
+        late / 1e6,
+        " ms",
+        Goal::AtMost(1.0),
+    );
 
     let mut waits = Vec::new();
     for _ in 0..50 {
@@ -72,9 +79,23 @@ pub(crate) fn run(table: &mut Table) {
         waits.push(wait);
     }
     let late = median(&mut waits);
-    table.row("a spinning script cancelled by its caller, p50", show(late), "0", late / 1e6, " ms", Goal::AtMost(1.0));
+    table.row(
+        "a spinning script cancelled by its caller, p50",
+        show(late),
+        "0",
+        late / 1e6,
+        " ms",
+        Goal::AtMost(1.0),
+    );
 
     let bytes = compiled_bytes(TWENTY_LINES, &Limits::default());
-    table.row("a cached script of 20 lines", format!("{bytes} bytes"), "", bytes as f64 / 1e3, " KB", Goal::AtMost(20.0));
+    table.row(
+        "a cached script of 20 lines",
+        format!("{bytes} bytes"),
+        "",
+        bytes as f64 / 1e3,
+        " KB",
+        Goal::AtMost(20.0),
+    );
     runtime.block_on(cloud.shutdown(Duration::from_secs(5)));
 }

@@ -3,7 +3,12 @@
 //! `scripts/bench` builds and runs it. Figures are medians of rounds that take turns with those of their limit, so
 //! that a noisy machine disturbs both alike.
 
-#![allow(clippy::print_stdout, clippy::print_stderr, clippy::unwrap_used, reason = "a program for the terminal: it may fail loudly")]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "a program for the terminal: it may fail loudly"
+)]
 
 mod client;
 mod hello;

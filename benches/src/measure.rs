@@ -52,14 +52,21 @@ impl fmt::Display for Table {
                 Goal::None => (String::new(), true),
             };
             let mark = if reached { "" } else { "missed" };
-            writeln!(f, "| {} | {} | {} | {:.2}{} | {asked} | {mark} |", row.what, row.figure, row.limit, row.value, row.unit)?;
+            writeln!(
+                f,
+                "| {} | {} | {} | {:.2}{} | {asked} | {mark} |",
+                row.what, row.figure, row.limit, row.value, row.unit
+            )?;
         }
         Ok(())
     }
 }
 
 /// The medians of several measurements that take turns.
-pub(crate) fn in_turns<const N: usize>(rounds: usize, mut contenders: [&mut dyn FnMut() -> f64; N]) -> [f64; N] {
+pub(crate) fn in_turns<const N: usize>(
+    rounds: usize,
+    mut contenders: [&mut dyn FnMut() -> f64; N],
+) -> [f64; N] {
     let mut figures = vec![Vec::with_capacity(rounds); N];
     for round in 0..=rounds {
         for (contender, figures) in contenders.iter_mut().zip(&mut figures) {

@@ -34,7 +34,14 @@ pub(crate) fn run(table: &mut Table) {
     });
     let wall = begin.elapsed().as_secs_f64();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    table.row("10 000 scripts that wait one second: wall", show(wall * 1e9), "1 s", wall, " s", Goal::AtMost(1.5));
+    table.row(
+        "10 000 scripts that wait one second: wall",
+        show(wall * 1e9),
+        "1 s",
+        wall,
+        " s",
+        Goal::AtMost(1.5),
+    );
     #[allow(clippy::cast_precision_loss)]
     table.row(
         "the same: threads of the process",
@@ -44,7 +51,14 @@ pub(crate) fn run(table: &mut Table) {
         "",
         Goal::AtMost((cores + 8) as f64),
     );
-    table.row("the same: memory", format!("{memory:.0} MiB"), format!("{before:.0} MiB before"), memory, " MiB", Goal::AtMost(200.0));
+    table.row(
+        "the same: memory",
+        format!("{memory:.0} MiB"),
+        format!("{before:.0} MiB before"),
+        memory,
+        " MiB",
+        Goal::AtMost(200.0),
+    );
     runtime.block_on(picloud.shutdown(Duration::from_secs(5)));
     drop((picloud, app));
     for spinning in [8, 600] {

@@ -40,7 +40,9 @@ impl Server {
         let (stop, stopped) = oneshot::channel();
         let cloud = cloud.clone();
         let task = runtime.spawn(async move {
-            serve(&cloud, listener, routes, ServeConfig::default(), async { drop(stopped.await) }).await.unwrap();
+            serve(&cloud, listener, routes, ServeConfig::default(), async { drop(stopped.await) })
+                .await
+                .unwrap();
         });
         Server { address, stop, task }
     }
@@ -52,7 +54,10 @@ impl Server {
         let (stop, stopped) = oneshot::channel();
         let task = runtime.spawn(async move {
             let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-            axum::serve(listener, routes).with_graceful_shutdown(async { drop(stopped.await) }).await.unwrap();
+            axum::serve(listener, routes)
+                .with_graceful_shutdown(async { drop(stopped.await) })
+                .await
+                .unwrap();
         });
         Server { address, stop, task }
     }
@@ -78,14 +83,38 @@ pub(crate) fn run(table: &mut Table) {
 
     let greet = b"GET /greet/ada HTTP/1.1\r\nhost: localhost\r\n\r\n".as_slice();
     let text = serde_json::json!({ "items": (0..24).map(|i| format!("a text of some length, number {i:03}")).collect::<Vec<_>>(), "n": 1.5 }).to_string();
-    let echo = format!("POST /echo HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{text}", text.len());
+    let echo = format!(
+        "POST /echo HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{text}",
+        text.len()
+    );
 
     let [a, b] = in_turns(7, [&mut || ours.load(greet), &mut || bare.load(greet)]);
-    table.row("HTTP greet, served on the executors, beside plain axum served the same way", per_second(a), per_second(b), a / b, " ×", Goal::AtLeast(0.85));
+    table.row(
+        "HTTP greet, served on the executors, beside plain axum served the same way",
+        per_second(a),
+        per_second(b),
+        a / b,
+        " ×",
+        Goal::AtLeast(0.85),
+    );
     let [a, b] = in_turns(7, [&mut || ours.load(echo.as_bytes()), &mut || bare.load(echo.as_bytes())]);
-    table.row(format!("HTTP echo of {} bytes of JSON, the same", text.len()), per_second(a), per_second(b), a / b, " ×", Goal::AtLeast(0.7));
+    table.row(
+        format!("HTTP echo of {} bytes of JSON, the same", text.len()),
+        per_second(a),
+        per_second(b),
+        a / b,
+        " ×",
+        Goal::AtLeast(0.7),
+    );
     let [a, b] = in_turns(7, [&mut || ours_in_host.load(greet), &mut || bare_in_host.load(greet)]);
-    table.row("HTTP greet, router in a host's runtime, beside plain axum there", per_second(a), per_second(b), a / b, " ×", Goal::AtLeast(0.6));
+    table.row(
+        "HTTP greet, router in a host's runtime, beside plain axum there",
+        per_second(a),
+        per_second(b),
+        a / b,
+        " ×",
+        Goal::AtLeast(0.6),
+    );
 
     for server in [ours, bare, ours_in_host, bare_in_host] {
         server.stop(&runtime);

@@ -15,7 +15,7 @@ use super::AppRecord;
 use crate::catalog::{AppSnapshot, Catalog};
 use crate::guard::FanoutSource;
 use crate::outbox::{EventSource, Fanout, Revision};
-use crate::route::RouteTable;
+use crate::route::{RoutePatterns, RouteTable};
 use crate::script::ScriptRecord;
 use crate::{AppId, Result, ScriptId};
 
@@ -33,7 +33,15 @@ pub struct AppState {
 
 impl AppState {
     fn new(snapshot: AppSnapshot) -> Result<Self> {
-        let routes = RouteTable::build(snapshot.routes)?;
+        // A row that was changed behind our back must not take the whole app down.
+        let valid = snapshot.routes.into_iter().filter(|route| match RoutePatterns::of(route) {
+            Ok(_) => true,
+            Err(error) => {
+                tracing::error!(app = %snapshot.app.id, route = %route.id, %error, "a stored route is not valid and is passed over");
+                false
+            }
+        });
+        let routes = RouteTable::build(valid)?;
         let names = snapshot.scripts.iter().map(|script| (script.name.to_shared(), script.id)).collect();
         let scripts = snapshot.scripts.into_iter().map(|script| (script.id, Arc::new(script))).collect();
         let fanout = Arc::new(Fanout { revision: Some(snapshot.revision), rows: Vec::new() });

@@ -5,7 +5,8 @@ use std::fmt;
 use std::net::Ipv6Addr;
 use std::sync::Arc;
 
-use super::pattern::{PatternError, is_param_name};
+use super::PatternError;
+use super::pattern::is_param_name;
 
 /// Longest host name, as in the domain name system.
 pub const MAX_HOST_BYTES: usize = 253;

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::PatternError;
 use super::normalize::{MAX_SEGMENTS, PathError, normalize_segment};
-use crate::Error;
 
 /// Longest pattern of a path, in bytes as typed.
 pub const MAX_PATTERN_BYTES: usize = 1024;
@@ -56,6 +56,7 @@ pub(super) enum Segment {
     Param(Arc<str>),
 }
 
+<<<<<<< HEAD
 /// Why a pattern of a path or host is none. Offsets are bytes in the pattern as typed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -193,6 +194,8 @@ impl From<PatternError> for Error {
     }
 }
 
+=======
+>>>>>>> routes
 impl PathPattern {
     /// Checks a pattern.
     ///
@@ -336,7 +339,7 @@ fn parse_segment(piece: &str, offset: usize) -> Result<Segment, PatternError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ErrorKind;
+    use crate::{Error, ErrorKind};
     use proptest::prelude::*;
 
     fn kind(text: &str) -> PathKind {
