@@ -58,7 +58,8 @@ async fn ask(source: &str, ask: Request<Body>) -> Response<Body> {
 
 #[tokio::test]
 async fn a_route_answers_with_the_value_of_its_script_as_json() {
-    let response = ask("//! route GET /greet/:name\n#{ hello: ctx.request.params.name }", get("/greet/ada%20l")).await;
+    let response =
+        ask("//! route GET /greet/:name\n#{ hello: ctx.request.params.name }", get("/greet/ada%20l")).await;
     assert_eq!(response.status(), StatusCode::OK);
     assert_eq!(response.headers()[header::CONTENT_TYPE], "application/json");
     assert_eq!(json_of(response).await, json!({ "hello": "ada l" }));
@@ -89,7 +90,10 @@ async fn html_is_sent_as_it_is_and_a_redirect_redirects() {
     assert_eq!(bytes(ask(page, get("/")).await).await, b"<p>hi</p>");
     let redirect = "//! route GET /\n#{ statusCode: 302, headers: #{ location: \"/elsewhere\" } }";
     let response = ask(redirect, get("/")).await;
-    assert_eq!((response.status(), &response.headers()[header::LOCATION]), (StatusCode::FOUND, &"/elsewhere".parse().unwrap()));
+    assert_eq!(
+        (response.status(), &response.headers()[header::LOCATION]),
+        (StatusCode::FOUND, &"/elsewhere".parse().unwrap())
+    );
 }
 
 #[tokio::test]
@@ -205,7 +209,9 @@ async fn a_thrown_map_with_a_status_code_is_the_response() {
 
 #[tokio::test]
 async fn headers_that_would_break_the_message_fail_the_script() {
-    for headers in ["#{ \"x\": \"a\\r\\nset-cookie: b=1\" }", "#{ \"content-length\": \"1\" }", "#{ \"a b\": \"c\" }"] {
+    for headers in
+        ["#{ \"x\": \"a\\r\\nset-cookie: b=1\" }", "#{ \"content-length\": \"1\" }", "#{ \"a b\": \"c\" }"]
+    {
         let source = format!("//! route GET /\n#{{ statusCode: 200, headers: {headers} }}");
         let response = ask(&source, get("/")).await;
         assert_eq!(response.status(), StatusCode::BAD_GATEWAY, "{headers}");
@@ -217,10 +223,12 @@ async fn a_body_past_the_cap_is_413_announced_or_not() {
     let (cloud, _) = cloud(&[("script", "//! route POST /\nctx.request.body_raw.len()")]).await;
     let routes = router(&cloud, RouterConfig::default().max_body_bytes(10));
     assert_eq!(json_of(send(&routes, post("/", "text/plain", "0123456789")).await).await, json!(10));
-    let announced = Request::post("/").header("content-length", "11").body(Body::from("0123456789x")).unwrap();
+    let announced =
+        Request::post("/").header("content-length", "11").body(Body::from("0123456789x")).unwrap();
     assert_eq!(send(&routes, announced).await.status(), StatusCode::PAYLOAD_TOO_LARGE);
     let streamed = http_body_util::StreamBody::new(futures_stream(vec!["01234567", "89x"]));
-    let streamed = Request::post("/").header("transfer-encoding", "chunked").body(Body::new(streamed)).unwrap();
+    let streamed =
+        Request::post("/").header("transfer-encoding", "chunked").body(Body::new(streamed)).unwrap();
     assert_eq!(send(&routes, streamed).await.status(), StatusCode::PAYLOAD_TOO_LARGE);
 }
 
@@ -228,7 +236,9 @@ async fn a_body_past_the_cap_is_413_announced_or_not() {
 fn futures_stream(
     parts: Vec<&'static str>,
 ) -> impl futures_util::Stream<Item = Result<http_body::Frame<bytes::Bytes>, std::convert::Infallible>> {
-    futures_util::stream::iter(parts.into_iter().map(|part| Ok(http_body::Frame::data(bytes::Bytes::from_static(part.as_bytes())))))
+    futures_util::stream::iter(
+        parts.into_iter().map(|part| Ok(http_body::Frame::data(bytes::Bytes::from_static(part.as_bytes())))),
+    )
 }
 
 #[tokio::test]
@@ -237,7 +247,9 @@ async fn a_full_gate_is_503_with_retry_after() {
     config.executor.gate.max_executions = 1;
     let cloud = Picloud::builder(MemoryBackend::new()).config(config).start().await.unwrap();
     let app = cloud.create_app("shop").await.unwrap();
-    app.deploy(&Bundle::new().file("wait", "//! route GET /\n//! timeout 5\nsleep(4.0)").unwrap()).await.unwrap();
+    app.deploy(&Bundle::new().file("wait", "//! route GET /\n//! timeout 5\nsleep(4.0)").unwrap())
+        .await
+        .unwrap();
     let routes = router(&cloud, RouterConfig::default());
     let first = tokio::spawn({
         let routes = routes.clone();
@@ -257,7 +269,8 @@ async fn a_full_gate_is_503_with_retry_after() {
 async fn waiting() -> (Picloud, Router, Arc<tokio::sync::Notify>) {
     let began = Arc::new(tokio::sync::Notify::new());
     let tell = began.clone();
-    let module = ScriptModule::new("test").function("began()", move |_: picloud_core::CallCx| tell.notify_one());
+    let module =
+        ScriptModule::new("test").function("began()", move |_: picloud_core::CallCx| tell.notify_one());
     let cloud = Picloud::builder(MemoryBackend::new()).script_module(module).start().await.unwrap();
     let app = cloud.create_app("shop").await.unwrap();
     let source = "//! route ANY /\n//! timeout 20\ntest::began(); sleep(0.2); kv::collection(\"c\").set(\"done\", true);";
@@ -301,7 +314,10 @@ async fn a_script_is_run_by_id_only_for_known_callers_unless_opened() {
     let open = router(&cloud, RouterConfig::default().open_execute(true));
     assert_eq!(json_of(send(&open, run(&path)).await).await, json!(2));
     let missing = send(&open, run(&format!("/api/v1/execute/{}", picloud_core::ScriptId::new()))).await;
-    assert_eq!((missing.status(), json_of(missing).await["error"]["code"].clone()), (StatusCode::NOT_FOUND, json!("script.not_found")));
+    assert_eq!(
+        (missing.status(), json_of(missing).await["error"]["code"].clone()),
+        (StatusCode::NOT_FOUND, json!("script.not_found"))
+    );
 }
 
 #[tokio::test]
@@ -310,7 +326,9 @@ async fn a_viewer_may_not_write_where_an_anonymous_visitor_may() {
     let routes = router(&cloud, RouterConfig::default().expose_errors(true));
     assert_eq!(send(&routes, post("/", "text/plain", "")).await.status(), StatusCode::OK);
     let mut asked = post("/", "text/plain", "");
-    asked.extensions_mut().insert(Arc::new(Principal::new(PrincipalKind::User, "1", "ada").member(app.id(), AppRole::Viewer)));
+    asked
+        .extensions_mut()
+        .insert(Arc::new(Principal::new(PrincipalKind::User, "1", "ada").member(app.id(), AppRole::Viewer)));
     let refused = send(&routes, asked).await;
     assert_eq!(refused.status(), StatusCode::BAD_GATEWAY);
     assert!(json_of(refused).await["error"]["message"].as_str().unwrap().starts_with("forbidden"));

@@ -90,6 +90,22 @@ impl Budget {
         self.held.get() + alloc::live() - self.at_resume.get()
     }
 
+    /// What the execution held when it last gave control back.
+    pub(crate) fn held(&self) -> i64 {
+        self.held.get()
+    }
+
+    /// What the execution holds now, to be handed to [`settle`](Self::settle).
+    pub(crate) fn mark(&self) -> i64 {
+        self.memory()
+    }
+
+    /// Says that of what was allocated and freed since `mark` only `kept` bytes are the script's. The rest is the
+    /// host's: arguments on their way into a service, a future that the executor drops.
+    pub(crate) fn settle(&self, mark: i64, kept: i64) {
+        self.held.set(self.held.get() + mark + kept - self.memory());
+    }
+
     /// One more operation.
     #[inline]
     pub(crate) fn tick(&self) -> Verdict {

@@ -84,10 +84,10 @@ impl Toolbox {
             .set_max_expr_depths(size(limits.max_expr_depth), size(limits.max_expr_depth / 2));
         engine.on_progress(run::on_progress);
         engine.on_print(|text| {
-            fiber::current(|run| run.say(LogLevel::Info, text.to_owned(), None));
+            fiber::current(|run| run.say(LogLevel::Info, text, None));
         });
         engine.on_debug(|text, _, _| {
-            fiber::current(|run| run.say(LogLevel::Trace, text.to_owned(), None));
+            fiber::current(|run| run.say(LogLevel::Trace, text, None));
         });
         #[allow(
             deprecated,

@@ -13,6 +13,9 @@ pub(crate) fn to_json(v: &Dynamic, _l: ConvertLimits) -> Result<Json> {
         serde_json::to_string(v).map_err(|e| Error::invalid("json.invalid", e.to_string()))?,
     ))
 }
+pub(crate) fn to_json_text(v: &Dynamic, l: ConvertLimits) -> Result<String> {
+    to_json(v, l).map(|j| j.as_str().to_owned())
+}
 pub(crate) fn from_json(j: &Json) -> Result<Dynamic> {
     parse_json(j.as_str().as_bytes())
 }

@@ -29,7 +29,7 @@ pub(crate) fn of_parser(error: &ParseError) -> Failure {
 }
 
 /// A script that failed by itself. Stops (budget, deadline, cancellation) are told apart before.
-pub(crate) fn of_script(error: EvalAltResult, limits: &Limits) -> Failure {
+pub(crate) fn of_script(error: &EvalAltResult, limits: &Limits) -> Failure {
     use EvalAltResult as E;
     let inner = error.unwrap_inner();
     let at = [inner.position(), error.position()].into_iter().find_map(position);

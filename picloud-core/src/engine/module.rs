@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::convert;
-use super::run::{self, thrown};
+use super::run::{self, Given};
 use crate::{CallCx, Error, Json, Result};
 
 /// Functions that scripts call as `name::function(…)`.
@@ -124,7 +124,7 @@ impl ScriptModule {
         signature: &str,
         arity: usize,
         this: Option<TypeId>,
-        call: impl Fn(CallCx, Args<'_, '_>) -> Result<Dynamic, Box<EvalAltResult>> + Send + Sync + 'static,
+        call: impl Fn(CallCx, Args<'_, '_>) -> Called + Send + Sync + 'static,
     ) {
         let doc = match FunctionDoc::parse(signature, this.is_some()) {
             Ok(doc) => doc,
@@ -158,7 +158,7 @@ impl ScriptModule {
             types.extend(std::iter::repeat_n(TypeId::of::<Dynamic>(), given));
             let (names, label, call) = (names.clone(), label.clone(), call.clone());
             let func = move |context: Option<NativeCallContext<'_>>, args: &mut [&mut Dynamic]| {
-                let answer = run::call_cx(&label).and_then(|cx| {
+                let answer = run::host_call(&label, |cx| {
                     call(cx, Args { args, next: 0, names: &names, label: &label, has_this: this.is_some() })
                 });
                 answer.map_err(|mut error| {
@@ -306,7 +306,8 @@ pub trait FromScript: Sized {
 
 impl<T: DeserializeOwned> FromScript for T {
     fn take(args: &mut Args<'_, '_>) -> Result<Self> {
-        let value = args.take().map_or(Dynamic::UNIT, Dynamic::take);
+        // The value stays the script's: it is read, not taken.
+        let value = args.take().map_or(Dynamic::UNIT, |value| value.clone());
         convert::from_dynamic(value).map_err(|error| args.mismatch(error))
     }
 }
@@ -334,7 +335,7 @@ impl FromScript for Raw {
 }
 
 impl IntoScript for Raw {
-    fn into_script(self) -> Result<Dynamic> {
+    fn into_script(&self) -> Result<Dynamic> {
         self.0.as_ref().map_or(Ok(Dynamic::UNIT), convert::from_json)
     }
 }
@@ -359,12 +360,12 @@ impl<T: Any + Clone + Send + Sync> FromScript for This<T> {
 /// What a script function can answer: anything that serde writes, [`Raw`], [`Handle`].
 pub trait IntoScript {
     #[doc(hidden)]
-    fn into_script(self) -> Result<Dynamic>;
+    fn into_script(&self) -> Result<Dynamic>;
 }
 
 impl<T: Serialize> IntoScript for T {
-    fn into_script(self) -> Result<Dynamic> {
-        convert::to_dynamic(&self)
+    fn into_script(&self) -> Result<Dynamic> {
+        convert::to_dynamic(self)
     }
 }
 
@@ -373,8 +374,8 @@ impl<T: Serialize> IntoScript for T {
 pub struct Handle<T>(pub T);
 
 impl<T: Any + Clone + Send + Sync> IntoScript for Handle<T> {
-    fn into_script(self) -> Result<Dynamic> {
-        Ok(Dynamic::from(self.0))
+    fn into_script(&self) -> Result<Dynamic> {
+        Ok(Dynamic::from(self.0.clone()))
     }
 }
 
@@ -389,18 +390,18 @@ pub enum Fallible {}
 /// What a script function answers: something for the script, or a `Result` of it. `M` tells the two apart.
 pub trait ScriptAnswer<M> {
     #[doc(hidden)]
-    fn answer(self) -> Result<Dynamic>;
+    fn answer(self) -> Result<Given>;
 }
 
 impl<T: IntoScript> ScriptAnswer<Plain> for T {
-    fn answer(self) -> Result<Dynamic> {
-        self.into_script()
+    fn answer(self) -> Result<Given> {
+        Ok(given(&self))
     }
 }
 
 impl<T: IntoScript, E: Into<Error>> ScriptAnswer<Fallible> for Result<T, E> {
-    fn answer(self) -> Result<Dynamic> {
-        self.map_err(Into::into)?.into_script()
+    fn answer(self) -> Result<Given> {
+        Ok(given(&self.map_err(Into::into)?))
     }
 }
 
@@ -412,7 +413,7 @@ pub trait ScriptFn<M>: Send + Sync + 'static {
     #[doc(hidden)]
     fn this() -> Option<TypeId>;
     #[doc(hidden)]
-    fn call(&self, cx: CallCx, args: Args<'_, '_>) -> Result<Dynamic, Box<EvalAltResult>>;
+    fn call(&self, cx: CallCx, args: Args<'_, '_>) -> Called;
 }
 
 /// A closure whose future can be a function of scripts. As [`ScriptFn`]; the future is `Send` and owns what it
@@ -423,7 +424,24 @@ pub trait AsyncScriptFn<M>: Send + Sync + 'static {
     #[doc(hidden)]
     fn this() -> Option<TypeId>;
     #[doc(hidden)]
-    fn call(&self, cx: CallCx, args: Args<'_, '_>) -> Result<Dynamic, Box<EvalAltResult>>;
+    fn call(&self, cx: CallCx, args: Args<'_, '_>) -> Called;
+}
+
+/// An answer, an error for the script, or the end of the script.
+type Called = Result<Result<Given>, Box<EvalAltResult>>;
+
+fn given(answer: &impl IntoScript) -> Given {
+    Given::of(|| answer.into_script().map_err(|error| run::thrown(&error)))
+}
+
+/// The next argument; one that does not fit ends the call with an error.
+macro_rules! take {
+    ($param:ident, $args:ident) => {
+        match $param::take(&mut $args) {
+            Ok(param) => param,
+            Err(error) => return Ok(Err(error)),
+        }
+    };
 }
 
 macro_rules! first_this {
@@ -450,9 +468,9 @@ macro_rules! script_fns {
             }
 
             #[allow(non_snake_case, unused_mut, unused_variables)]
-            fn call(&self, cx: CallCx, mut args: Args<'_, '_>) -> Result<Dynamic, Box<EvalAltResult>> {
-                $(let $param = $param::take(&mut args).map_err(thrown)?;)*
-                self(cx, $($param),*).answer().map_err(thrown)
+            fn call(&self, cx: CallCx, mut args: Args<'_, '_>) -> Called {
+                $(let $param = take!($param, args);)*
+                Ok(self(cx, $($param),*).answer())
             }
         }
 
@@ -470,9 +488,9 @@ macro_rules! script_fns {
             }
 
             #[allow(non_snake_case, unused_mut, unused_variables)]
-            fn call(&self, cx: CallCx, mut args: Args<'_, '_>) -> Result<Dynamic, Box<EvalAltResult>> {
-                $(let $param = $param::take(&mut args).map_err(thrown)?;)*
-                run::wait(self(cx, $($param),*))?.answer().map_err(thrown)
+            fn call(&self, cx: CallCx, mut args: Args<'_, '_>) -> Called {
+                $(let $param = take!($param, args);)*
+                Ok(run::wait(self(cx, $($param),*))?.answer())
             }
         }
     };

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use rhai::{Dynamic, Map};
+use rhai::{Array, Blob, Dynamic, ImmutableString, Map};
 
 use super::convert::{self, ConvertLimits};
 use crate::Json;
@@ -17,81 +17,102 @@ fn bad(message: String) -> Failure {
 
 /// A script's result as JSON.
 pub(crate) fn json(value: &Dynamic) -> Result<Json, Failure> {
-    convert::to_json(value, ConvertLimits::default())
+    json_text(value).map(Json::from_canonical)
+}
+
+fn json_text(value: &Dynamic) -> Result<String, Failure> {
+    convert::to_json_text(value, ConvertLimits::default())
         .map_err(|error| bad(format!("the result cannot be returned: {}", error.message())))
 }
 
 /// A script's result as a response.
-pub(crate) fn from_value(value: Dynamic) -> Result<HttpResponse, Failure> {
-    let value = value.flatten();
-    let is_full = value.read_lock::<Map>().is_some_and(|map| map.contains_key("statusCode"));
-    if !is_full {
-        return with_body(StatusCode::OK, HeaderMap::new(), Some(value));
+pub(crate) fn from_value(value: &Dynamic) -> Result<HttpResponse, Failure> {
+    match value.read_lock::<Map>().filter(|map| map.contains_key("statusCode")) {
+        Some(map) => full(&map),
+        None => with_body(StatusCode::OK, HeaderMap::new(), Some(value)),
     }
-    let mut map = value.try_cast::<Map>().unwrap_or_default();
-    let status = status(map.remove("statusCode"))?;
-    let headers = match map.remove("headers") {
-        None => HeaderMap::new(),
-        Some(headers) if headers.is_unit() => HeaderMap::new(),
-        Some(headers) => header_map(headers)?,
-    };
-    let body = map.remove("body");
-    if let Some(unknown) = map.keys().next() {
-        return Err(bad(format!("a response has statusCode, headers and body; {unknown:?} is none of them")));
-    }
-    with_body(status, headers, body)
 }
 
-fn status(value: Option<Dynamic>) -> Result<StatusCode, Failure> {
-    let value = value.unwrap_or(Dynamic::UNIT);
+fn full(map: &Map) -> Result<HttpResponse, Failure> {
+    if let Some(unknown) = map.keys().find(|key| !["statusCode", "headers", "body"].contains(&key.as_str())) {
+        return Err(bad(format!("a response has statusCode, headers and body; {unknown:?} is none of them")));
+    }
+    let headers = match map.get("headers") {
+        Some(headers) if !headers.is_unit() => header_map(headers)?,
+        _ => HeaderMap::new(),
+    };
+    with_body(status(map.get("statusCode"))?, headers, map.get("body"))
+}
+
+fn status(value: Option<&Dynamic>) -> Result<StatusCode, Failure> {
+    let value = value.unwrap_or(&Dynamic::UNIT);
     value
         .as_int()
         .ok()
         .and_then(|code| u16::try_from(code).ok())
         .filter(|code| (200..=599).contains(code))
         .and_then(|code| StatusCode::from_u16(code).ok())
-        .ok_or_else(|| bad(format!("statusCode must be an integer from 200 to 599, not {value}")))
+        .ok_or_else(|| bad(format!("statusCode must be an integer from 200 to 599, not {}", short(value))))
 }
 
-fn header_map(value: Dynamic) -> Result<HeaderMap, Failure> {
-    let kind = value.type_name();
-    let map = value.try_cast::<Map>().ok_or_else(|| bad(format!("headers must be a map, not {kind}")))?;
-    let mut headers = HeaderMap::with_capacity(map.len());
-    for (name, value) in map {
+/// A value for people: what it is, not all of it.
+fn short(value: &Dynamic) -> String {
+    convert::to_json(value, ConvertLimits { max_bytes: 100 })
+        .map_or_else(|_| format!("a value of type {}", value.type_name()), |json| json.to_string())
+}
+
+/// What the server sets: it frames the message, and a script that could would smuggle requests.
+const FRAMING: [HeaderName; 6] = [
+    header::CONTENT_LENGTH,
+    header::TRANSFER_ENCODING,
+    header::CONNECTION,
+    header::UPGRADE,
+    header::TRAILER,
+    header::TE,
+];
+
+fn header_map(value: &Dynamic) -> Result<HeaderMap, Failure> {
+    let map = value
+        .read_lock::<Map>()
+        .ok_or_else(|| bad(format!("headers must be a map, not {}", value.type_name())))?;
+    let mut headers = HeaderMap::with_capacity(map.len().min(64));
+    for (name, value) in map.iter() {
         let parsed = HeaderName::from_bytes(name.as_bytes())
             .map_err(|_| bad(format!("{name:?} is not a header name")))?;
-        // The server frames the message; a script that could would smuggle requests.
-        if [
-            header::CONTENT_LENGTH,
-            header::TRANSFER_ENCODING,
-            header::CONNECTION,
-            header::UPGRADE,
-            header::TRAILER,
-            header::TE,
-        ]
-        .contains(&parsed)
-        {
+        if FRAMING.contains(&parsed) {
             return Err(bad(format!("the header {name} is set by the server, not by scripts")));
         }
-        let value = value.flatten();
-        if value.is_array() {
-            for item in value.into_array().unwrap_or_default() {
-                headers.append(parsed.clone(), header_value(&name, &item)?);
+        match value.read_lock::<Array>() {
+            None => append(&mut headers, parsed, header_value(name, value)?)?,
+            Some(values) => {
+                for value in values.iter() {
+                    append(&mut headers, parsed.clone(), header_value(name, value)?)?;
+                }
             }
-        } else {
-            headers.append(parsed, header_value(&name, &value)?);
         }
     }
     Ok(headers)
 }
 
+/// Most headers of a response; clients and proxies take about this many.
+const MAX_HEADERS: usize = 200;
+
+fn append(headers: &mut HeaderMap, name: HeaderName, value: HeaderValue) -> Result<(), Failure> {
+    if headers.len() >= MAX_HEADERS {
+        return Err(bad(format!("a response has at most {MAX_HEADERS} headers")));
+    }
+    headers.append(name, value);
+    Ok(())
+}
+
 fn header_value(name: &str, value: &Dynamic) -> Result<HeaderValue, Failure> {
-    let text = match value.as_immutable_string_ref() {
-        Ok(text) => text.to_string(),
-        Err(_) if value.is_int() || value.is_float() || value.is_bool() => value.to_string(),
-        Err(kind) => {
+    let text = match value.read_lock::<ImmutableString>() {
+        Some(text) => text.to_string(),
+        None if value.is_int() || value.is_float() || value.is_bool() => value.to_string(),
+        None => {
             return Err(bad(format!(
-                "the header {name} must be a string or an array of strings, not {kind}"
+                "the header {name} must be a string or an array of strings, not {}",
+                value.type_name()
             )));
         }
     };
@@ -105,7 +126,7 @@ fn header_value(name: &str, value: &Dynamic) -> Result<HeaderValue, Failure> {
 fn with_body(
     status: StatusCode,
     mut headers: HeaderMap,
-    body: Option<Dynamic>,
+    body: Option<&Dynamic>,
 ) -> Result<HttpResponse, Failure> {
     let Some(value) = body else {
         return Ok(HttpResponse { status, headers, body: Bytes::new() });
@@ -116,12 +137,12 @@ fn with_body(
         let essence = kind.split(';').next().unwrap_or("").trim();
         essence == "application/json" || essence.ends_with("+json")
     });
-    let (bytes, implied) = if value.is_blob() {
-        (Bytes::from(value.into_blob().unwrap_or_default()), BYTES)
-    } else if value.is_string() && !is_json {
-        (Bytes::from(value.into_string().unwrap_or_default()), JSON)
+    let (bytes, implied) = if let Some(blob) = value.read_lock::<Blob>() {
+        (Bytes::copy_from_slice(&blob), BYTES)
+    } else if let Some(text) = value.read_lock::<ImmutableString>().filter(|_| !is_json) {
+        (Bytes::copy_from_slice(text.as_bytes()), JSON)
     } else {
-        (Bytes::from(json(&value)?.as_str().to_owned()), JSON)
+        (Bytes::from(json_text(value)?), JSON)
     };
     headers.entry(header::CONTENT_TYPE).or_insert(implied);
     Ok(HttpResponse { status, headers, body: bytes })

@@ -30,6 +30,9 @@ pub(crate) struct Run {
     log: OnceCell<Arc<LogBuffer>>,
     /// For reads inside functions, where the scope's constant is not visible.
     ctx: OnceCell<Dynamic>,
+    /// What the script held before it began, and what of it is the result.
+    began: Cell<i64>,
+    answered: Cell<i64>,
 }
 
 impl Run {
@@ -48,6 +51,8 @@ impl Run {
             cx: OnceCell::new(),
             log: OnceCell::new(),
             ctx: OnceCell::new(),
+            began: Cell::new(0),
+            answered: Cell::new(0),
         }
     }
 
@@ -86,8 +91,19 @@ impl Run {
             .clone()
     }
 
+    /// Bytes that are still there after the script has ended, its result aside: what it tied into cycles.
+    pub(crate) fn leaked(&self) -> u64 {
+        u64::try_from(self.budget.held() - self.began.get() - self.answered.get()).unwrap_or(0)
+    }
+
     /// Adds a line to the execution's log, and hands it to `tracing`.
-    pub(crate) fn say(&self, level: LogLevel, message: String, data: Option<Json>) {
+    pub(crate) fn say(&self, level: LogLevel, message: &str, data: Option<Json>) {
+        let mark = self.budget.mark();
+        self.say_unsettled(level, message, data);
+        self.budget.settle(mark, 0);
+    }
+
+    fn say_unsettled(&self, level: LogLevel, message: &str, data: Option<Json>) {
         let (app, script, execution) =
             (self.invocation.app, &self.invocation.script.name, self.invocation.execution);
         macro_rules! forward {
@@ -101,32 +117,43 @@ impl Run {
             LogLevel::Warn => forward!(warn),
             LogLevel::Error => forward!(error),
         }
-        self.log_buffer().push(LogLine { at: self.clock.now(), level, message, data });
+        self.log_buffer().push(LogLine { at: self.clock.now(), level, message: message.to_owned(), data });
     }
 
     /// What `ctx` is inside functions.
     pub(crate) fn ctx(&self) -> Dynamic {
-        self.ctx.get_or_init(|| ctx::build(self)).clone()
+        let mark = self.budget.mark();
+        let ctx = self.ctx.get_or_init(|| ctx::build(self));
+        self.budget.settle(mark, 0);
+        ctx.clone()
     }
 
     /// Runs the script to its end. Called on the fiber's stack; so is the drop of everything it made.
     pub(crate) fn evaluate(&self) -> Result<Answer, Failure> {
+        let engine = self.compiled.engine_for(&self.invocation);
+        self.began.set(self.budget.mark());
         let mut scope = Scope::new();
         if self.compiled.names.ctx {
             scope.push_constant_dynamic("ctx", ctx::build(self));
         }
-        let engine = self.compiled.engine_for(&self.invocation);
         let result = engine.eval_ast_with_scope::<Dynamic>(&mut scope, &self.compiled.ast);
+        let mark = self.budget.mark();
+        let answer = self.answer(&result);
+        self.answered.set(self.budget.mark() - mark);
+        answer
+    }
+
+    fn answer(&self, result: &Result<Dynamic, Box<EvalAltResult>>) -> Result<Answer, Failure> {
         if let Some(why) = self.budget.stopped() {
             return Err(self.budget.failure(why, &self.compiled.limits));
         }
         let wants_response = self.invocation.request.is_some();
         match result {
             Ok(value) if wants_response => response::from_value(value).map(Answer::Response),
-            Ok(value) => response::json(&value).map(Answer::Value),
-            Err(error) => match failure::thrown_response(&error).filter(|_| wants_response) {
-                Some(value) => response::from_value(value).map(Answer::Response),
-                None => Err(failure::of_script(*error, &self.compiled.limits)),
+            Ok(value) => response::json(value).map(Answer::Value),
+            Err(error) => match failure::thrown_response(error).filter(|_| wants_response) {
+                Some(value) => response::from_value(&value).map(Answer::Response),
+                None => Err(failure::of_script(error, &self.compiled.limits)),
             },
         }
     }
@@ -155,7 +182,40 @@ pub(crate) fn call_cx(label: &str) -> Result<CallCx, Box<EvalAltResult>> {
     match fiber::current(|run| run.budget.stopped().is_none().then(|| run.cx())) {
         Some(Some(cx)) => Ok(cx),
         Some(None) => Err(terminated()),
-        None => Err(thrown(Error::internal(format!("{label} was called outside an execution")))),
+        None => Err(thrown(&Error::internal(format!("{label} was called outside an execution")))),
+    }
+}
+
+/// Runs a function of the host's for the script, and sees to it that only its answer counts as the script's memory.
+pub(crate) fn host_call(
+    label: &str,
+    call: impl FnOnce(CallCx) -> Result<Result<Given, Error>, Box<EvalAltResult>>,
+) -> Result<Dynamic, Box<EvalAltResult>> {
+    let mark = fiber::current(|run| run.budget.mark());
+    let given = match call(call_cx(label)?)? {
+        Ok(given) => given,
+        Err(error) => Given::of(|| Err::<Dynamic, _>(thrown(&error))),
+    };
+    if let Some(mark) = mark {
+        fiber::current(|run| run.budget.settle(mark, given.bytes));
+    }
+    given.value
+}
+
+/// What a function of the host's gives to the script, and how much memory that is.
+#[derive(Debug)]
+pub struct Given {
+    value: Result<Dynamic, Box<EvalAltResult>>,
+    bytes: i64,
+}
+
+impl Given {
+    /// Makes the value, and measures it.
+    pub(crate) fn of(make: impl FnOnce() -> Result<Dynamic, Box<EvalAltResult>>) -> Self {
+        let mark = fiber::current(|run| run.budget.mark()).unwrap_or(0);
+        let value = make();
+        let now = fiber::current(|run| run.budget.mark()).unwrap_or(0);
+        Given { value, bytes: now - mark }
     }
 }
 
@@ -178,7 +238,7 @@ pub(crate) fn wait<F: Future + 'static>(future: F) -> Result<F::Output, Box<Eval
 }
 
 /// A service's error as a script sees it: a thrown map `#{ code, message, … }`.
-pub(crate) fn thrown(error: Error) -> Box<EvalAltResult> {
+pub(crate) fn thrown(error: &Error) -> Box<EvalAltResult> {
     let mut map = Map::new();
     map.insert("code".into(), error.code().to_owned().into());
     map.insert("message".into(), error.message().to_owned().into());

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use rhai::{EvalAltResult, FuncRegistration, Module, Shared};
+use rhai::{Dynamic, EvalAltResult, FuncRegistration, Module, Shared};
 
-use super::run::{self, thrown};
+use super::run::{self, Given};
 use crate::Error;
 
 /// The global function `sleep(seconds)`, for integers and floats, bounded by the deadline of the execution.
@@ -19,13 +19,13 @@ pub(crate) fn module() -> Shared<Module> {
     module.into()
 }
 
-fn sleep(seconds: f64) -> Result<(), Box<EvalAltResult>> {
-    let cx = run::call_cx("sleep")?;
-    let duration = Duration::try_from_secs_f64(seconds).map_err(|_| {
-        thrown(
-            Error::invalid("sleep.invalid", "sleep needs a number of seconds, zero or more")
-                .with("seconds", seconds),
-        )
-    })?;
-    run::wait(cx.clock().sleep(duration))
+fn sleep(seconds: f64) -> Result<Dynamic, Box<EvalAltResult>> {
+    run::host_call("sleep", |cx| {
+        let Ok(duration) = Duration::try_from_secs_f64(seconds) else {
+            return Ok(Err(Error::invalid("sleep.invalid", "sleep needs a number of seconds, zero or more")
+                .with("seconds", seconds)));
+        };
+        run::wait(cx.clock().sleep(duration))?;
+        Ok(Ok(Given::of(|| Ok(Dynamic::UNIT))))
+    })
 }

@@ -1,7 +1,7 @@
 //! The execution gate: how many executions may run or wait at once, in all and per app.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -18,11 +18,15 @@ pub struct GateConfig {
     pub max_executions: usize,
     /// In one app, so that one app cannot keep out the others. Default: 5 000.
     pub max_executions_per_app: usize,
+    /// Bytes that the scripts of one app may leak before the app is stopped. A closure that captures what holds it
+    /// is a cycle, and the interpreter never frees it; only a restart does. Counted with the
+    /// [counting allocator](crate::alloc::CountingAllocator). Default: 64 MiB.
+    pub max_leaked_memory: u64,
 }
 
 impl Default for GateConfig {
     fn default() -> Self {
-        GateConfig { max_executions: 10_000, max_executions_per_app: 5_000 }
+        GateConfig { max_executions: 10_000, max_executions_per_app: 5_000, max_leaked_memory: 64 << 20 }
     }
 }
 
@@ -31,9 +35,16 @@ impl Default for GateConfig {
 pub(crate) struct Gate {
     config: GateConfig,
     total: AtomicUsize,
-    apps: ArcSwap<HashMap<AppId, Arc<AtomicUsize>>>,
+    apps: ArcSwap<HashMap<AppId, Arc<AppCount>>>,
     growing: Mutex<()>,
     idle: Notify,
+}
+
+/// What is counted of one app.
+#[derive(Debug, Default)]
+struct AppCount {
+    inside: AtomicUsize,
+    leaked: AtomicU64,
 }
 
 /// Which limit was reached.
@@ -41,13 +52,21 @@ pub(crate) struct Gate {
 pub(crate) enum Full {
     Process,
     App,
+    Leaked,
 }
 
 /// A place inside. Dropping it leaves.
 #[derive(Debug)]
 pub(crate) struct Permit {
     gate: Arc<Gate>,
-    app: Arc<AtomicUsize>,
+    app: Arc<AppCount>,
+}
+
+impl Permit {
+    /// Charges the app with memory that will never be freed.
+    pub(crate) fn charge_leak(&self, bytes: u64) {
+        self.app.leaked.fetch_add(bytes, Ordering::Relaxed);
+    }
 }
 
 impl Gate {
@@ -68,8 +87,12 @@ impl Gate {
     /// A place for an execution of `app`, if there is one.
     pub(crate) fn enter(self: &Arc<Self>, app: AppId) -> Result<Permit, Full> {
         let counter = self.counter(app);
-        if counter.fetch_add(1, Ordering::Relaxed) >= self.config.max_executions_per_app {
-            counter.fetch_sub(1, Ordering::Relaxed);
+        if counter.leaked.load(Ordering::Relaxed) > self.config.max_leaked_memory {
+            metric::count_with("picloud_gate_refusals_total", "limit", "leaked");
+            return Err(Full::Leaked);
+        }
+        if counter.inside.fetch_add(1, Ordering::Relaxed) >= self.config.max_executions_per_app {
+            counter.inside.fetch_sub(1, Ordering::Relaxed);
             metric::count_with("picloud_gate_refusals_total", "limit", "app");
             return Err(Full::App);
         }
@@ -99,14 +122,14 @@ impl Gate {
         }
     }
 
-    fn leave(&self, app: &AtomicUsize) {
-        app.fetch_sub(1, Ordering::Relaxed);
+    fn leave(&self, app: &AppCount) {
+        app.inside.fetch_sub(1, Ordering::Relaxed);
         if self.total.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.idle.notify_waiters();
         }
     }
 
-    fn counter(&self, app: AppId) -> Arc<AtomicUsize> {
+    fn counter(&self, app: AppId) -> Arc<AppCount> {
         if let Some(counter) = self.apps.load().get(&app) {
             return counter.clone();
         }
@@ -130,7 +153,11 @@ mod tests {
 
     #[test]
     fn one_app_cannot_take_the_places_of_another() {
-        let gate = Arc::new(Gate::new(GateConfig { max_executions: 3, max_executions_per_app: 2 }));
+        let gate = Arc::new(Gate::new(GateConfig {
+            max_executions: 3,
+            max_executions_per_app: 2,
+            ..GateConfig::default()
+        }));
         let (flood, other) = (AppId::new(), AppId::new());
         let _first = gate.enter(flood).unwrap();
         let _second = gate.enter(flood).unwrap();
@@ -140,7 +167,7 @@ mod tests {
 
     #[test]
     fn a_refused_execution_leaves_no_trace_and_a_dropped_permit_makes_room() {
-        let gate = Arc::new(Gate::new(GateConfig { max_executions: 1, max_executions_per_app: 1 }));
+        let gate = Arc::new(Gate::new(GateConfig { max_executions: 1, ..GateConfig::default() }));
         let app = AppId::new();
         let permit = gate.enter(app).unwrap();
         assert_eq!(gate.enter(AppId::new()).unwrap_err(), Full::Process);

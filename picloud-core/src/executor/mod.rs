@@ -29,8 +29,8 @@ use crate::engine::cache::ScriptCache;
 use crate::engine::compile::Compiled;
 use crate::engine::run::Run;
 use crate::execution::{
-    Answer, ExecutionLog, ExecutionRecord, Failure, FailureClass, Invocation, Outcome, RequestSummary,
-    ResponseSummary,
+    Answer, ExecutionLog, ExecutionRecord, Failure, FailureClass, Invocation, LimitExceeded, Outcome,
+    RequestSummary, ResponseSummary,
 };
 use crate::log::LogLines;
 use crate::{Clock, Error, ExecutionId, Result, Timestamp, metric};
@@ -366,6 +366,19 @@ impl Execute {
         self.shared.gate.enter(invocation.app).map_err(|full| {
             let config = self.shared.gate.config();
             let text = match full {
+                Full::Leaked => {
+                    let max = config.max_leaked_memory;
+                    return Failure {
+                        limit: Some(LimitExceeded { limit: "max_leaked_memory".into(), max }),
+                        ..Failure::new(
+                            FailureClass::Budget,
+                            format!(
+                                "closures that capture what holds them have leaked more than max_leaked_memory: {max} bytes; \
+                                 the app is stopped until the host restarts"
+                            ),
+                        )
+                    };
+                }
                 Full::Process => format!(
                     "{} executions are under way, the most at once (max_executions)",
                     config.max_executions

@@ -37,7 +37,7 @@ pub(super) struct Task {
     stack_base: usize,
     started: Instant,
     started_at: Timestamp,
-    _permit: Permit,
+    permit: Permit,
 }
 
 impl Task {
@@ -62,7 +62,7 @@ impl Task {
             stack_base,
             started,
             started_at,
-            _permit: permit,
+            permit,
         }
     }
 
@@ -127,6 +127,10 @@ impl Task {
             return Outcome::refused(ExecutionId::new(), Failure::new(FailureClass::Internal, "ended twice"));
         };
         let run = fiber.data();
+        // Of a stack that was not unwound to its end nothing can be said.
+        if reuse_stack && run.leaked() > 0 {
+            self.permit.charge_leak(run.leaked());
+        }
         let log = run.log().map_or_else(LogLines::default, |log| log.take());
         let outcome = outcome_of(&self.shared, run, result, log, self.started, self.started_at);
         let deep = run.budget.used_deep_stack(self.stack_base);

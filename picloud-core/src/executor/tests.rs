@@ -9,7 +9,7 @@ use crate::engine::compile::Toolbox;
 use crate::engine::{Limits, ScriptModule};
 use crate::execution::{HttpRequest, HttpResponse};
 use crate::script::{Owner, ScriptKind, ScriptName, ScriptRecord};
-use crate::{AppId, Json, ScriptId, SystemClock};
+use crate::{AppId, CallCx, Json, ScriptId, SystemClock};
 
 #[global_allocator]
 static ALLOCATOR: crate::alloc::CountingAllocator = crate::alloc::CountingAllocator::system();
@@ -219,7 +219,7 @@ async fn host_functions_take_and_answer_typed_values_and_errors_can_be_caught() 
 
 #[tokio::test]
 async fn a_full_gate_answers_overloaded_at_once() {
-    let gate = GateConfig { max_executions: 10, max_executions_per_app: 1 };
+    let gate = GateConfig { max_executions: 10, max_executions_per_app: 1, ..GateConfig::default() };
     let executor = executor_with(Limits::default(), gate, Vec::new());
     let app = AppId::new();
     let _waiting = tokio::spawn(executor.run(Invocation::new(app, script("sleep(1)"))));
@@ -347,4 +347,106 @@ async fn shutdown_ends_what_does_not_finish_in_time_and_joins_its_threads() {
 fn the_public_future_may_move_between_threads() {
     fn is_send<T: Send>() {}
     is_send::<Execute>();
+}
+
+/// Host functions of all kinds: sync, async, failing, keeping what they were given.
+fn keeper() -> ScriptModule {
+    let kept = Arc::new(Mutex::new(Vec::new()));
+    let also = kept.clone();
+    ScriptModule::new("keeper")
+        .function("keep(value: any)", move |_: CallCx, value: crate::engine::Raw| {
+            kept.lock().unwrap().push(value.or_null());
+        })
+        .async_function(
+            "keep_later(key: string, value: any) -> string",
+            move |_: CallCx, key: String, value: crate::engine::Raw| {
+                also.lock().unwrap().push(value.or_null());
+                async move {
+                    tokio::task::yield_now().await;
+                    format!("{key} kept, {}", "x".repeat(500))
+                }
+            },
+        )
+        .async_function("fail(text: string)", |_: CallCx, text: String| async move {
+            Err::<(), _>(Error::invalid("keeper.failed", text))
+        })
+}
+
+#[tokio::test]
+async fn ordinary_scripts_leak_nothing_whatever_they_hand_over() {
+    let gate = GateConfig { max_leaked_memory: 0, ..GateConfig::default() };
+    let executor = executor_with(Limits::default(), gate, vec![keeper()]);
+    let app = AppId::new();
+    let sources = [
+        "let a = []; for i in 0..100 { a.push(`text ${i}`); } a",
+        "for i in 0..20 { keeper::keep([1, 2, `a longer text ${i}`]); } 1",
+        "let t = \"\"; for i in 0..20 { t = keeper::keep_later(`key ${i}`, #{ i: i }); } t",
+        "for i in 0..20 { try { keeper::fail(`no ${i}`) } catch (e) { print(e.code); } } ()",
+        "let n = 1; let f = |x| x + n; [1, 2, 3].map(f)",
+        "fn f() { ctx.request.path } print(f()); log(); fn log() { debug(\"hi\"); sleep(0.001); }",
+        "throw #{ code: \"mine\", message: \"a longer text than that\" }",
+        "#{ statusCode: 201, headers: #{ \"x-a\": [\"1\", \"2\"] }, body: \"a body\" }",
+        "loop {}",
+    ];
+    for round in 0..3 {
+        for source in sources {
+            for http in [false, true] {
+                let mut invocation = Invocation::new(app, script(source));
+                if http {
+                    invocation = invocation.request(HttpRequest::new(http::Method::GET, "/a/path"));
+                }
+                let outcome = executor.run(invocation).await;
+                let refused = outcome.result.err().and_then(|failure| failure.limit);
+                assert!(
+                    refused.is_none_or(|limit| limit.limit != "max_leaked_memory"),
+                    "before or at {source:?}, round {round}"
+                );
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_app_whose_closures_leak_is_stopped_and_others_go_on() {
+    let gate = GateConfig { max_leaked_memory: 1 << 20, ..GateConfig::default() };
+    let executor = executor_with(Limits::default(), gate, Vec::new());
+    let (leaky, other) = (AppId::new(), AppId::new());
+    let leak = script("let a = #{ big: [] }; a.big.pad(5000, 7); a.f = || a; 1");
+    let mut stopped = None;
+    for _ in 0..100 {
+        if let Err(failure) = executor.run(Invocation::new(leaky, leak.clone())).await.result {
+            stopped = Some(failure);
+            break;
+        }
+    }
+    let failure = stopped.expect("the app is stopped");
+    assert_eq!(
+        (failure.class, failure.limit.unwrap().limit.as_str()),
+        (FailureClass::Budget, "max_leaked_memory")
+    );
+    assert!(executor.run(Invocation::new(other, script("1"))).await.result.is_ok());
+}
+
+#[tokio::test]
+async fn memory_that_services_take_and_give_does_not_add_up() {
+    let limits = Limits { max_memory: 4 << 20, ..Limits::default() };
+    let executor = executor_with(limits, GateConfig::default(), vec![keeper()]);
+    let source = "let t = \"\"; for i in 0..20000 { t = keeper::keep_later(\"key\", 1); } t.len()";
+    assert_eq!(value(&executor, source).await, "510");
+}
+
+#[tokio::test]
+async fn a_captured_variable_can_be_a_status_code() {
+    let executor = executor();
+    let source =
+        "let code = 201; let f = || code; f.call(); #{ statusCode: code, headers: #{ \"x-code\": code } }";
+    let invocation =
+        Invocation::new(AppId::new(), script(source)).request(HttpRequest::new(http::Method::GET, "/"));
+    match executor.run(invocation).await.result.unwrap() {
+        Answer::Response(response) => assert_eq!(
+            (response.status.as_u16(), &response.headers["x-code"]),
+            (201, &"201".parse().unwrap())
+        ),
+        Answer::Value(value) => panic!("{value:?}"),
+    }
 }

@@ -12,7 +12,7 @@ pub(crate) fn module() -> ScriptModule {
             // A string is the message itself, anything else its JSON.
             let message = message.or_null();
             let message = message.to_value::<String>().unwrap_or_else(|_| message.to_string());
-            fiber::current(|run: &run::Run| run.say(level, message, data.0));
+            fiber::current(|run: &run::Run| run.say(level, &message, data.0));
         }
     };
     ScriptModule::new("log")
