@@ -1,0 +1,156 @@
+//! Apps, scripts and routes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use picloud_core::app::AppRecord;
+use picloud_core::catalog::{AppSnapshot, Catalog, CatalogChange, name_taken, slug_taken, stale_revision};
+use picloud_core::outbox::Revision;
+use picloud_core::route::RouteRecord;
+use picloud_core::script::ScriptRecord;
+use picloud_core::{AppId, Error, ErrorKind, Result, RouteId, ScriptId, async_trait};
+use tokio::sync::watch;
+
+use crate::tables::Shared;
+
+/// One app. Cheap enough to clone, so that a change set is tried on a copy.
+#[derive(Debug, Clone)]
+pub(crate) struct App {
+    record: AppRecord,
+    pub(crate) revision: Revision,
+    scripts: BTreeMap<ScriptId, Versions>,
+    routes: BTreeMap<RouteId, RouteRecord>,
+}
+
+/// The versions of a script by number, never empty.
+type Versions = BTreeMap<u64, ScriptRecord>;
+
+impl App {
+    /// The scripts at their latest version.
+    fn scripts(&self) -> impl Iterator<Item = &ScriptRecord> {
+        self.scripts.values().filter_map(|versions| versions.values().next_back())
+    }
+
+    fn take(&mut self, change: &CatalogChange) -> Result<()> {
+        match change {
+            CatalogChange::PutScript(script) => {
+                self.scripts.entry(script.id).or_default().insert(script.version, script.clone());
+            }
+            CatalogChange::DeleteScript(id) => {
+                self.scripts.remove(id);
+                self.routes.retain(|_, route| route.script != *id);
+            }
+            CatalogChange::PutRoute(route) => {
+                self.routes.insert(route.id, route.clone());
+            }
+            CatalogChange::DeleteRoute(id) => {
+                self.routes.remove(id);
+            }
+            other => {
+                return Err(Error::new(
+                    ErrorKind::Unsupported,
+                    "catalog.unsupported_change",
+                    format!("the memory backend does not know the change {other:?}"),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn check(&self) -> Result<()> {
+        let mut names = BTreeSet::new();
+        if let Some(second) = self.scripts().find(|script| !names.insert(&script.name)) {
+            return Err(name_taken(second.name.as_str()));
+        }
+        match self.routes.values().find(|route| !self.scripts.contains_key(&route.script)) {
+            Some(route) => Err(Error::invalid(
+                "route.no_such_script",
+                format!("the route {:?} needs a script of this app", route.path),
+            )
+            .with("script", route.script)),
+            None => Ok(()),
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct MemoryCatalog(pub(crate) Arc<Shared>);
+
+impl MemoryCatalog {
+    fn changed(&self) {
+        self.0.changes.send_modify(|changes| *changes = changes.wrapping_add(1));
+    }
+}
+
+#[async_trait]
+impl Catalog for MemoryCatalog {
+    async fn create_app(&self, app: &AppRecord) -> Result<()> {
+        let mut tables = self.0.lock();
+        if tables.apps.values().any(|other| other.record.slug == app.slug) {
+            return Err(slug_taken(app.slug.as_str()));
+        }
+        if tables.apps.contains_key(&app.id) {
+            return Err(Error::new(ErrorKind::AlreadyExists, "app.id_taken", "another app has the id")
+                .with("app", app.id));
+        }
+        let new = App {
+            record: app.clone(),
+            revision: Revision(0),
+            scripts: BTreeMap::new(),
+            routes: BTreeMap::new(),
+        };
+        tables.apps.insert(app.id, new);
+        drop(tables);
+        self.changed();
+        Ok(())
+    }
+
+    async fn apps(&self) -> Result<Vec<(AppRecord, Revision)>> {
+        Ok(self.0.lock().apps.values().map(|app| (app.record.clone(), app.revision)).collect())
+    }
+
+    async fn snapshot(&self, app: AppId) -> Result<Option<AppSnapshot>> {
+        Ok(self.0.lock().apps.get(&app).map(|app| {
+            let mut scripts: Vec<_> = app.scripts().cloned().collect();
+            scripts.sort_by(|a, b| a.name.cmp(&b.name));
+            AppSnapshot {
+                app: app.record.clone(),
+                revision: app.revision,
+                scripts,
+                routes: app.routes.values().cloned().collect(),
+            }
+        }))
+    }
+
+    async fn apply(&self, app: AppId, changes: &[CatalogChange], expected: Revision) -> Result<Revision> {
+        let mut tables = self.0.lock();
+        let current = tables
+            .apps
+            .get_mut(&app)
+            .ok_or_else(|| Error::not_found("app.not_found", "there is no such app").with("app", app))?;
+        if current.revision != expected {
+            return Err(stale_revision(expected, current.revision));
+        }
+        if changes.is_empty() {
+            return Ok(expected);
+        }
+        let mut next = current.clone();
+        changes.iter().try_for_each(|change| next.take(change))?;
+        next.check()?;
+        next.revision = Revision(expected.0 + 1);
+        *current = next;
+        drop(tables);
+        self.changed();
+        Ok(Revision(expected.0 + 1))
+    }
+
+    async fn versions(&self, app: AppId, script: ScriptId) -> Result<Vec<ScriptRecord>> {
+        let tables = self.0.lock();
+        let versions = tables.apps.get(&app).and_then(|app| app.scripts.get(&script));
+        Ok(versions.map(|versions| versions.values().rev().cloned().collect()).unwrap_or_default())
+    }
+
+    fn changes(&self) -> watch::Receiver<u64> {
+        self.0.changes.subscribe()
+    }
+}
