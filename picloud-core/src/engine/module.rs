@@ -241,7 +241,7 @@ impl FunctionDoc {
             return Err(wrong());
         }
         let mut parsed = Vec::new();
-        for param in params.split(',').map(str::trim).filter(|param| !param.is_empty()) {
+        for param in split_params(params).map(str::trim).filter(|param| !param.is_empty()) {
             let (param, kind) = param.split_once(':').unwrap_or((param, "any"));
             let optional = param.ends_with('?');
             let param = param.trim_end_matches('?').trim();
@@ -252,6 +252,19 @@ impl FunctionDoc {
         }
         Ok(FunctionDoc { name: name.to_owned(), signature: signature.to_owned(), is_method, params: parsed })
     }
+}
+
+/// Splits at the commas between parameters, not at those inside a shape: `options?: #{ prefix, cursor }`.
+fn split_params(params: &str) -> impl Iterator<Item = &str> {
+    let mut depth = 0_usize;
+    params.split(move |c: char| {
+        match c {
+            '{' => depth += 1,
+            '}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        c == ',' && depth == 0
+    })
 }
 
 /// The arguments of one call, taken one after the other.
