@@ -12,6 +12,9 @@ mod env;
 mod error;
 pub mod execution;
 pub mod executor;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod ids;
 mod json;
 mod json_canonical;
