@@ -12,7 +12,7 @@ mod env;
 mod error;
 pub mod execution;
 pub mod executor;
-#[cfg(feature = "fuzzing")]
+#[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
 mod ids;

@@ -36,7 +36,9 @@ impl Serialize for Node<'_> {
             Node::Float(value) => serializer.serialize_f64(*value),
             Node::String(text) => serializer.serialize_str(text),
             Node::Array(items) => serializer.collect_seq(items),
-            Node::Object(entries) => serializer.collect_map(entries.iter().map(|(key, value)| (&*key.0, value))),
+            Node::Object(entries) => {
+                serializer.collect_map(entries.iter().map(|(key, value)| (&*key.0, value)))
+            }
         }
     }
 }

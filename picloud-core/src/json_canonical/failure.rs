@@ -56,7 +56,8 @@ impl Failure {
 
     #[cold]
     pub(crate) fn too_deep() -> Self {
-        let message = format!("arrays and objects may nest {} levels deep, not deeper", crate::Json::MAX_DEPTH);
+        let message =
+            format!("arrays and objects may nest {} levels deep, not deeper", crate::Json::MAX_DEPTH);
         Failure::new("json.too_deep", &message)
     }
 

@@ -73,10 +73,9 @@ fn walk(text: &str, mut stop: impl FnMut(&Token) -> bool) -> Option<Vec<Step>> {
         if stop(&token) {
             let steps = frames.iter().rev().filter_map(|frame| match frame {
                 Frame::Array(index) => Some(Step::Index(*index)),
-                Frame::Object(key) => key
-                    .clone()
-                    .and_then(|key| text.get(key))
-                    .map(|literal| Step::key(&decoded(literal))),
+                Frame::Object(key) => {
+                    key.clone().and_then(|key| text.get(key)).map(|literal| Step::key(&decoded(literal)))
+                }
             });
             return Some(steps.collect());
         }
