@@ -3,9 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{Error, ErrorKind, Result};
+use crate::Result;
+use crate::json_canonical::{self, clip};
 
 /// A value as canonical JSON text: what scripts, services and backends hand each other.
 ///
@@ -56,7 +57,7 @@ impl Json {
     /// `json.invalid` for text that is not JSON, an integer outside `i64`, a number that no finite float
     /// holds, a duplicate key or a NUL character; `json.too_deep` past [`Json::MAX_DEPTH`].
     pub fn parse(text: &str) -> Result<Self> {
-        crate::json_canonical::canonicalize(text).map(|text| Json(text.into()))
+        json_canonical::canonicalize(text).map(Self::from_canonical)
     }
 
     /// Serialises a Rust value.
@@ -65,10 +66,7 @@ impl Json {
     /// As [`Json::parse`], and `json.invalid` for what JSON cannot hold (NaN, infinities, maps with keys that
     /// are not strings).
     pub fn from_value<T: Serialize + ?Sized>(value: &T) -> Result<Self> {
-        let text = serde_json::to_string(value)
-            .map_err(|error| Error::new(ErrorKind::InvalidInput, "json.invalid", error.to_string()))?;
-        // serde_json writes `null` for NaN and infinities; a value of ours must not change on its way.
-        Self::parse(&text)
+        json_canonical::serialize(value).map(Self::from_canonical)
     }
 
     /// Reads the text as a Rust value.
@@ -76,8 +74,7 @@ impl Json {
     /// # Errors
     /// `json.mismatch` when the value has not the shape of `T`.
     pub fn to_value<T: DeserializeOwned>(&self) -> Result<T> {
-        serde_json::from_str(&self.0)
-            .map_err(|error| Error::new(ErrorKind::InvalidInput, "json.mismatch", error.to_string()))
+        json_canonical::deserialize(&self.0)
     }
 }
 
@@ -89,24 +86,7 @@ impl fmt::Display for Json {
 
 impl fmt::Debug for Json {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut end = self.0.len().min(200);
-        while !self.0.is_char_boundary(end) {
-            end -= 1;
-        }
-        write!(f, "Json({}{})", &self.0[..end], if end < self.0.len() { "…" } else { "" })
-    }
-}
-
-impl Serialize for Json {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let value: serde_json::Value = serde_json::from_str(&self.0).map_err(serde::ser::Error::custom)?;
-        value.serialize(serializer)
-    }
-}
-
-impl<'de> Deserialize<'de> for Json {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let value = serde_json::Value::deserialize(deserializer)?;
-        Json::from_value(&value).map_err(serde::de::Error::custom)
+        let start = clip(&self.0, 200);
+        write!(f, "Json({start}{})", if start.len() < self.0.len() { "…" } else { "" })
     }
 }

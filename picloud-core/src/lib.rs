@@ -12,6 +12,9 @@ mod env;
 mod error;
 pub mod execution;
 pub mod executor;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod guard;
 mod ids;
 mod json;

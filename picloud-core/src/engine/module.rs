@@ -320,8 +320,10 @@ pub trait FromScript: Sized {
 impl<T: DeserializeOwned> FromScript for T {
     fn take(args: &mut Args<'_, '_>) -> Result<Self> {
         // The value stays the script's: it is read, not taken.
-        let value = args.take().map_or(Dynamic::UNIT, |value| value.clone());
-        convert::from_dynamic(value).map_err(|error| args.mismatch(error))
+        let read = args
+            .take()
+            .map_or_else(|| convert::from_dynamic(&Dynamic::UNIT), |value| convert::from_dynamic(value));
+        read.map_err(|error| args.mismatch(error))
     }
 }
 

@@ -1,0 +1,82 @@
+//! Script values to canonical JSON and back.
+
+mod read;
+#[cfg(test)]
+mod tests;
+mod write;
+
+use rhai::Dynamic;
+use serde::Serialize;
+use serde::de::{DeserializeOwned, DeserializeSeed};
+
+use crate::json_canonical::{self, Failure, Writer};
+use crate::{Json, Result};
+
+/// What a script value may become.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ConvertLimits {
+    /// Longest text, in bytes. It is also what ends values that share their parts over and over. Default 10 MiB.
+    pub(crate) max_bytes: usize,
+}
+
+impl Default for ConvertLimits {
+    fn default() -> Self {
+        Self { max_bytes: 10 << 20 }
+    }
+}
+
+/// A script value as JSON. `()` becomes `null`, a blob a base64 string, a character a string.
+///
+/// # Errors
+/// `json.invalid` for functions, timestamps and values of Rust types, NaN and infinities, a NUL in a string or
+/// key, and a value that is being changed right now; `json.too_deep` past [`Json::MAX_DEPTH`], which is where
+/// values end that contain themselves; `json.too_large` past the limit. Each with `path`.
+pub(crate) fn to_json(value: &Dynamic, limits: ConvertLimits) -> Result<Json> {
+    to_json_text(value, limits).map(Json::from_canonical)
+}
+
+/// As [`to_json`], as text.
+pub(crate) fn to_json_text(value: &Dynamic, limits: ConvertLimits) -> Result<String> {
+    let mut out = Writer::new(limits.max_bytes);
+    write::value(&mut out, value, 0)?;
+    Ok(out.into_text())
+}
+
+/// JSON as a script value.
+///
+/// # Errors
+/// As [`parse_json`]: none, when the text is canonical as it should be.
+pub(crate) fn from_json(json: &Json) -> Result<Dynamic> {
+    parse_text(json.as_str())
+}
+
+/// Any JSON text as a script value. Integers stay integers and floats stay floats.
+///
+/// # Errors
+/// As [`Json::parse`], and `json.invalid` for bytes that are not UTF-8.
+pub(crate) fn parse_json(bytes: &[u8]) -> Result<Dynamic> {
+    let text = std::str::from_utf8(bytes)
+        .map_err(|error| Failure::invalid(format!("JSON text is UTF-8: {error}")))?;
+    parse_text(text)
+}
+
+fn parse_text(text: &str) -> Result<Dynamic> {
+    json_canonical::read(text, |trace, deserializer| read::Value::new(trace).deserialize(deserializer))
+}
+
+/// A script value as a Rust value.
+///
+/// # Errors
+/// As [`to_json`], and `json.mismatch` when the value has not the shape of `T`.
+pub(crate) fn from_dynamic<T: DeserializeOwned>(value: &Dynamic) -> Result<T> {
+    // By way of text: whatever a script built, what reads it is bounded in depth and size.
+    json_canonical::deserialize(&to_json_text(value, ConvertLimits::default())?)
+}
+
+/// A Rust value as a script value.
+///
+/// # Errors
+/// As [`Json::from_value`].
+pub(crate) fn to_dynamic<T: Serialize>(value: &T) -> Result<Dynamic> {
+    parse_text(&json_canonical::serialize(value)?)
+}
