@@ -350,7 +350,7 @@ impl FromScript for Raw {
 }
 
 impl IntoScript for Raw {
-    fn into_script(&self) -> Result<Dynamic> {
+    fn to_script(&self) -> Result<Dynamic> {
         self.0.as_ref().map_or(Ok(Dynamic::UNIT), convert::from_json)
     }
 }
@@ -375,11 +375,11 @@ impl<T: Any + Clone + Send + Sync> FromScript for This<T> {
 /// What a script function can answer: anything that serde writes, [`Raw`], [`Handle`].
 pub trait IntoScript {
     #[doc(hidden)]
-    fn into_script(&self) -> Result<Dynamic>;
+    fn to_script(&self) -> Result<Dynamic>;
 }
 
 impl<T: Serialize> IntoScript for T {
-    fn into_script(&self) -> Result<Dynamic> {
+    fn to_script(&self) -> Result<Dynamic> {
         convert::to_dynamic(self)
     }
 }
@@ -389,7 +389,7 @@ impl<T: Serialize> IntoScript for T {
 pub struct Handle<T>(pub T);
 
 impl<T: Any + Clone + Send + Sync> IntoScript for Handle<T> {
-    fn into_script(&self) -> Result<Dynamic> {
+    fn to_script(&self) -> Result<Dynamic> {
         Ok(Dynamic::from(self.0.clone()))
     }
 }
@@ -446,7 +446,7 @@ pub trait AsyncScriptFn<M>: Send + Sync + 'static {
 type Called = Result<Result<Given>, Box<EvalAltResult>>;
 
 fn given(answer: &impl IntoScript) -> Given {
-    Given::of(|| answer.into_script().map_err(|error| run::thrown(&error)))
+    Given::of(|| answer.to_script().map_err(|error| run::thrown(&error)))
 }
 
 /// The next argument; one that does not fit ends the call with an error.
