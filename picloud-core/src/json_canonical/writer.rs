@@ -83,13 +83,18 @@ impl Writer {
         self.put(itoa::Buffer::new().format(value))
     }
 
-    /// The shortest text that reads back as `value`, always with a `.` or an exponent.
+    /// The shortest text that reads back as `value`, always with a `.` or an exponent, and no `+` in it: `1e16`.
     #[inline]
     pub(crate) fn float(&mut self, value: f64) -> Done {
         if !value.is_finite() {
             return Err(Failure::not_finite(value));
         }
-        self.put(zmij::Buffer::new().format_finite(value))
+        let mut buffer = zmij::Buffer::new();
+        let text = buffer.format_finite(value);
+        match text.split_once('+') {
+            Some((digits, exponent)) => self.put(digits).and_then(|()| self.put(exponent)),
+            None => self.put(text),
+        }
     }
 
     #[inline]

@@ -43,7 +43,7 @@ fn each_kind_of_value_has_its_spelling() {
         ("float", 1.0.into()),
         ("char", 'ß'.into()),
         ("string", "a\n\"b\"".into()),
-        ("array", Dynamic::from_array(vec![1.into(), 1e16.into(), (-0.0).into()])),
+        ("array", Dynamic::from_array(vec![Dynamic::ONE, 1e16.into(), (-0.0).into()])),
         ("map", Dynamic::from_map(Map::new())),
     ]);
     assert_eq!(
@@ -148,7 +148,7 @@ fn escapes_and_base64_count_as_they_are_written() {
 
 #[test]
 fn a_captured_variable_is_read_through_its_lock() {
-    let shared = Dynamic::from_array(vec![1.into(), Dynamic::from(2).into_shared()]).into_shared();
+    let shared = Dynamic::from_array(vec![Dynamic::ONE, Dynamic::from(2_i64).into_shared()]).into_shared();
     let value = map([("first", shared.clone()), ("second", shared)]);
     assert_eq!(text(value), r#"{"first":[1,2],"second":[1,2]}"#);
 }
@@ -165,7 +165,7 @@ fn a_value_that_contains_itself_ends_too_deep() {
 
 #[test]
 fn a_value_that_shares_its_parts_over_and_over_ends_too_large() {
-    let value = (0..60).fold(Dynamic::from(1), |part, _| {
+    let value = (0..60).fold(Dynamic::ONE, |part, _| {
         let part = part.into_shared();
         Dynamic::from_array(vec![part.clone(), part])
     });
