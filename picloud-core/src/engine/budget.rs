@@ -24,6 +24,8 @@ pub(crate) enum Stop {
     Operations,
     Memory,
     Stack,
+    /// A text was too long where the interpreter would have swallowed the error.
+    StringSize,
     Timeout,
     Cancelled,
     Shutdown,
@@ -204,6 +206,11 @@ impl Budget {
                 "stack",
                 (super::fiber::STACK_BYTES - RED_ZONE) as u64,
                 "the script recursed too deeply".into(),
+            ),
+            Stop::StringSize => budget(
+                "max_string_size",
+                limits.max_string_size,
+                format!("a value is too large as text: max_string_size: {}", limits.max_string_size),
             ),
             Stop::Timeout => Failure::new(FailureClass::Timeout, "the script ran past its deadline"),
             Stop::Cancelled => Failure::new(FailureClass::Cancelled, "the caller went away"),

@@ -246,14 +246,14 @@ struct Options {
 
 #[test]
 fn an_options_map_becomes_a_struct() {
-    let options: Options = from_dynamic(map([("limit", 3.into()), ("ratio", 2.into())])).unwrap();
+    let options: Options = from_dynamic(&map([("limit", 3.into()), ("ratio", 2.into())])).unwrap();
     assert_eq!(options, Options { limit: 3, ratio: 2.0, name: None });
 }
 
 #[test]
 fn a_mismatch_names_the_place_in_the_value() {
     let value = Dynamic::from_array(vec![map([("limit", (-1).into()), ("ratio", 2.into())])]);
-    let error = from_dynamic::<Vec<Options>>(value).unwrap_err();
+    let error = from_dynamic::<Vec<Options>>(&value).unwrap_err();
     assert_eq!(place(&error), ("json.mismatch", "$[0].limit"));
 }
 
@@ -262,7 +262,7 @@ fn a_value_that_contains_itself_is_no_argument() {
     let mut value = Dynamic::from_array(Array::new()).into_shared();
     let inner = value.clone();
     value.write_lock::<Array>().unwrap().push(inner);
-    assert_eq!(from_dynamic::<Json>(value.clone()).unwrap_err().code(), "json.too_deep");
+    assert_eq!(from_dynamic::<Json>(&value).unwrap_err().code(), "json.too_deep");
     value.write_lock::<Array>().unwrap().clear();
 }
 
@@ -332,7 +332,7 @@ proptest! {
     #[test]
     fn a_script_value_is_the_same_as_a_rust_value(value in any_value()) {
         let json = to_json(&value, ConvertLimits::default()).unwrap();
-        let foreign: serde_json::Value = from_dynamic(value).unwrap();
+        let foreign: serde_json::Value = from_dynamic(&value).unwrap();
         prop_assert_eq!(to_json(&to_dynamic(&foreign).unwrap(), ConvertLimits::default()).unwrap(), json);
     }
 }
