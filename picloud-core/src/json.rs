@@ -55,7 +55,17 @@ impl Json {
     ///
     /// # Errors
     /// `json.invalid` for text that is not JSON, an integer outside `i64`, a number that no finite float
-    /// holds, a duplicate key or a NUL character; `json.too_deep` past [`Json::MAX_DEPTH`].
+    /// holds, a duplicate key or a NUL character; `json.too_deep` past [`Json::MAX_DEPTH`]. The context has the
+    /// `path` to the offending value, such as `$.items[3]`.
+    ///
+    /// ```
+    /// use picloud_core::Json;
+    ///
+    /// let json = Json::parse(r#"{ "b": 1E2, "a": [1, -0] }"#)?;
+    /// // An integer has no minus zero, so that one is read as a float.
+    /// assert_eq!(json.as_str(), r#"{"a":[1,-0.0],"b":100.0}"#);
+    /// # Ok::<(), picloud_core::Error>(())
+    /// ```
     pub fn parse(text: &str) -> Result<Self> {
         json_canonical::canonicalize(text).map(Self::from_canonical)
     }
@@ -63,8 +73,8 @@ impl Json {
     /// Serialises a Rust value.
     ///
     /// # Errors
-    /// As [`Json::parse`], and `json.invalid` for what JSON cannot hold (NaN, infinities, maps with keys that
-    /// are not strings).
+    /// As [`Json::parse`], and `json.invalid` for what JSON cannot hold: NaN, infinities, and maps whose keys are
+    /// neither strings nor spelt like one (characters, integers, booleans, plain variants).
     pub fn from_value<T: Serialize + ?Sized>(value: &T) -> Result<Self> {
         json_canonical::serialize(value).map(Self::from_canonical)
     }
@@ -72,7 +82,7 @@ impl Json {
     /// Reads the text as a Rust value.
     ///
     /// # Errors
-    /// `json.mismatch` when the value has not the shape of `T`.
+    /// `json.mismatch` when the value has not the shape of `T`, with the `path` to where it differs.
     pub fn to_value<T: DeserializeOwned>(&self) -> Result<T> {
         json_canonical::deserialize(&self.0)
     }

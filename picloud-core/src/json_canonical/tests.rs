@@ -173,6 +173,7 @@ fn the_path_of_a_mismatch_leads_to_the_value() {
         (r#"{"inner":{"inner":null}}"#, "$.inner"),
         (r#"{"inner":{"list":[],"lost":1},"list":[]}"#, "$.inner.lost"),
         (r#"{"list":[1.0]}"#, "$.list[0]"),
+        (r#"{"list":[1,[["x"]]]}"#, "$.list[1]"),
         (r#""text""#, "$"),
     ] {
         let error = Json::parse(text).unwrap().to_value::<Shape>().unwrap_err();
