@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use rhai::{AST, Engine, EvalAltResult, Module, OptimizationLevel, Shared};
+use rhai::{AST, Engine, EvalAltResult, ImmutableString, Module, OptimizationLevel, Shared};
 
 use super::limits::{Limits, MAX_TIMEOUT_SECONDS};
 use super::{ScriptModule, failure, fiber, natives, run};
@@ -118,6 +118,8 @@ impl Toolbox {
             toolbox: Arc::clone(self),
             limits,
             names,
+            script_id: script.id.to_string().into(),
+            script_name: script.name.as_str().into(),
         })
     }
 
@@ -157,16 +159,47 @@ enum Reach {
     Wide,
 }
 
-/// Which of the costly things a source names. Found in the text, not in the syntax tree: naming one in a comment
-/// costs a microsecond, missing one would cost an answer.
+/// Which parts of `ctx` a source names; only those are made. Found in the text, not in the syntax tree: naming one in
+/// a comment costs a fraction of a microsecond, missing one would cost an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Names {
+    /// `ctx` at all.
     pub(crate) ctx: bool,
-    pub(crate) query: bool,
-    pub(crate) headers: bool,
-    pub(crate) body: bool,
+    parts: u32,
     /// Calls something that can hand it values larger than it may build, or handles blobs.
     pub(crate) outside: bool,
+}
+
+macro_rules! parts {
+    ($($part:ident $word:literal)*) => {
+        /// A part of `ctx`, or of `ctx.request`.
+        #[derive(Debug, Clone, Copy)]
+        pub(crate) enum Part { $($part,)* }
+
+        const PARTS: &[(Part, &str)] = &[$((Part::$part, $word),)*];
+    };
+}
+
+parts! {
+    SdkVersion "sdk_version"
+    ExecutionId "execution_id"
+    RequestId "request_id"
+    AppId "app_id"
+    ScriptId "script_id"
+    ScriptName "script_name"
+    InvocationType "invocation_type"
+    TriggerDepth "trigger_depth"
+    Principal "principal"
+    Request "request"
+    Method "method"
+    Host "host"
+    Path "path"
+    Rest "rest"
+    Params "params"
+    Query "query"
+    Headers "headers"
+    Body "body"
+    BodyRaw "body_raw"
 }
 
 impl Names {
@@ -175,15 +208,18 @@ impl Names {
         let ctx = source.contains("ctx") || imports;
         // `ctx` or `request` as a whole value (passed on, indexed, iterated) may reach any of its parts.
         let whole = imports || used_whole(source, "ctx") || used_whole(source, "request");
-        let names = |word: &str| ctx && (whole || source.contains(word));
+        let named = PARTS.iter().filter(|(_, word)| ctx && (whole || source.contains(word)));
+        let parts = named.fold(0, |parts, (part, _)| parts | 1 << *part as u32);
         let mut modules = modules.filter(|module| *module != "log");
         Names {
             ctx,
-            query: names("query"),
-            headers: names("headers"),
-            body: names("body"),
+            parts,
             outside: imports || source.contains("blob") || modules.any(|module| source.contains(module)),
         }
+    }
+
+    pub(crate) fn has(self, part: Part) -> bool {
+        self.parts & 1 << part as u32 != 0
     }
 }
 
@@ -212,6 +248,9 @@ pub(crate) struct Compiled {
     pub(crate) limits: Limits,
     pub(crate) timeout: Duration,
     pub(crate) names: Names,
+    /// What `ctx` says of the script, made once.
+    pub(crate) script_id: ImmutableString,
+    pub(crate) script_name: ImmutableString,
     engine: Engine,
     reach: Reach,
     wide: OnceLock<Engine>,
@@ -224,7 +263,7 @@ impl Compiled {
         let incoming = invocation.request.as_ref().map_or(0, |request| request.body.len())
             + invocation.payload.as_ref().map_or(0, crate::Json::len);
         let least = self.limits.max_string_size.min(self.limits.max_array_size).min(self.limits.max_map_size);
-        if self.reach == Reach::Wide || !self.names.body || (incoming as u64) <= least {
+        if self.reach == Reach::Wide || !self.names.has(Part::Body) || (incoming as u64) <= least {
             return &self.engine;
         }
         self.wide.get_or_init(|| self.toolbox.engine(&self.limits, Reach::Wide))

@@ -3,6 +3,7 @@
 use http::HeaderMap;
 use rhai::{Array, Blob, Dynamic, Map};
 
+use super::compile::Part;
 use super::convert;
 use super::run::Run;
 use crate::execution::HttpRequest;
@@ -11,20 +12,26 @@ use crate::route::parse_query;
 /// The version of what scripts see.
 pub const SDK_VERSION: &str = "1.0";
 
-/// Builds the map anew: nothing a script does to it outlives the execution, and identity is never read from it.
+/// Builds the map anew: nothing a script does to it outlives the execution, and identity is never read from it. Parts
+/// that the source does not name are left out: nobody can tell.
 pub(crate) fn build(run: &Run) -> Dynamic {
-    let invocation = &run.invocation;
+    let (invocation, compiled) = (&run.invocation, &run.compiled);
     let mut map = Map::new();
-    map.insert("sdk_version".into(), SDK_VERSION.into());
-    map.insert("execution_id".into(), invocation.execution.to_string().into());
-    map.insert("request_id".into(), invocation.request_id.to_string().into());
-    map.insert("app_id".into(), invocation.app.to_string().into());
-    map.insert("script_id".into(), invocation.script.id.to_string().into());
-    map.insert("script_name".into(), invocation.script.name.as_str().into());
-    map.insert("invocation_type".into(), invocation.invocation_type.as_str().into());
-    map.insert("trigger_depth".into(), i64::from(invocation.trigger_depth).into());
-    map.insert("principal".into(), principal(run));
-    map.insert("request".into(), request(run));
+    let mut put = |part: Part, name: &str, value: &dyn Fn() -> Dynamic| {
+        if compiled.names.has(part) {
+            map.insert(name.into(), value());
+        }
+    };
+    put(Part::SdkVersion, "sdk_version", &|| SDK_VERSION.into());
+    put(Part::ExecutionId, "execution_id", &|| invocation.execution.to_string().into());
+    put(Part::RequestId, "request_id", &|| invocation.request_id.to_string().into());
+    put(Part::AppId, "app_id", &|| invocation.app.to_string().into());
+    put(Part::ScriptId, "script_id", &|| compiled.script_id.clone().into());
+    put(Part::ScriptName, "script_name", &|| compiled.script_name.clone().into());
+    put(Part::InvocationType, "invocation_type", &|| invocation.invocation_type.as_str().into());
+    put(Part::TriggerDepth, "trigger_depth", &|| i64::from(invocation.trigger_depth).into());
+    put(Part::Principal, "principal", &|| principal(run));
+    put(Part::Request, "request", &|| request(run));
     map.into()
 }
 
@@ -40,21 +47,28 @@ fn principal(run: &Run) -> Dynamic {
 
 fn request(run: &Run) -> Dynamic {
     let none = HttpRequest::default();
-    let request = run.invocation.request.as_ref();
-    let names = &run.compiled.names;
+    let (names, sent) = (run.compiled.names, run.invocation.request.as_ref());
+    let request = sent.unwrap_or(&none);
     let mut map = Map::new();
-    map.insert("method".into(), request.map_or("", |request| request.method.as_str()).into());
-    let request = request.unwrap_or(&none);
-    map.insert("host".into(), request.host.as_str().into());
-    map.insert("path".into(), request.path.as_str().into());
-    map.insert("rest".into(), request.rest.as_str().into());
-    let params: Map =
-        request.params.iter().map(|(name, value)| (name.as_ref().into(), value.as_str().into())).collect();
-    map.insert("params".into(), params.into());
-    let query = || request.query.as_deref().map(parse_query).into_iter().flatten();
-    if names.query {
+    let mut put = |part: Part, name: &str, value: &dyn Fn() -> Dynamic| {
+        if names.has(part) {
+            map.insert(name.into(), value());
+        }
+    };
+    put(Part::Method, "method", &|| if sent.is_some() { request.method.as_str().into() } else { "".into() });
+    put(Part::Host, "host", &|| request.host.as_str().into());
+    put(Part::Path, "path", &|| request.path.as_str().into());
+    put(Part::Rest, "rest", &|| request.rest.as_str().into());
+    put(Part::Params, "params", &|| {
+        let mut params = Map::new();
+        for (name, value) in &request.params {
+            params.insert(name.as_ref().into(), value.as_str().into());
+        }
+        params.into()
+    });
+    if names.has(Part::Query) {
         let (mut first, mut all) = (Map::new(), Map::new());
-        for (name, value) in query() {
+        for (name, value) in request.query.as_deref().map(parse_query).into_iter().flatten() {
             let value: Dynamic = value.to_string().into();
             first.entry(name.as_ref().into()).or_insert_with(|| value.clone());
             append(&mut all, &name, value);
@@ -62,22 +76,22 @@ fn request(run: &Run) -> Dynamic {
         map.insert("query".into(), first.into());
         map.insert("query_all".into(), all.into());
     }
-    if names.headers {
+    if names.has(Part::Headers) {
         let (first, all) = headers(&request.headers);
         map.insert("headers".into(), first.into());
         map.insert("headers_all".into(), all.into());
     }
-    if names.body {
-        let payload = run.invocation.payload.as_ref();
+    let payload = run.invocation.payload.as_ref();
+    if names.has(Part::Body) {
         let body = match payload {
             Some(json) => convert::from_json(json).unwrap_or(Dynamic::UNIT),
             None => body(request),
         };
         map.insert("body".into(), body);
-        map.insert(
-            "body_raw".into(),
-            Dynamic::from_blob(payload.map_or_else(|| request.body.to_vec(), |json| json.as_str().into())),
-        );
+    }
+    if names.has(Part::BodyRaw) {
+        let raw = payload.map_or_else(|| request.body.to_vec(), |json| json.as_str().into());
+        map.insert("body_raw".into(), Dynamic::from_blob(raw));
     }
     map.into()
 }

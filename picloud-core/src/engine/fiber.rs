@@ -108,9 +108,13 @@ impl<R: 'static> Fiber<R> {
         }
     }
 
-    /// The stack of a fiber that ended, for the next one.
-    pub(crate) fn into_stack(mut self) -> Option<Stack> {
-        self.coroutine.take().filter(Coroutine::done).map(Coroutine::into_stack)
+    /// Ends the fiber, by force if need be, and answers its data, and its stack for the next one if it ended by itself.
+    pub(crate) fn into_parts(mut self) -> (Option<Body>, Option<Stack>) {
+        let done = self.coroutine.as_ref().is_some_and(Coroutine::done);
+        let stack = if done { self.coroutine.take().map(Coroutine::into_stack) } else { None };
+        let local = Rc::clone(&self.local);
+        drop(self);
+        (Rc::try_unwrap(local).ok().map(|local| local.data), stack)
     }
 }
 

@@ -23,7 +23,7 @@ pub(crate) type HostCall = Pin<Box<dyn Future<Output = ()>>>;
 pub(crate) struct Run {
     pub(crate) budget: Budget,
     pub(crate) compiled: Arc<Compiled>,
-    pub(crate) invocation: Invocation,
+    pub(crate) invocation: Box<Invocation>,
     pub(crate) clock: Arc<dyn Clock>,
     call: RefCell<Option<HostCall>>,
     cx: OnceCell<CallCx>,
@@ -39,7 +39,7 @@ impl Run {
     pub(crate) fn new(
         budget: Budget,
         compiled: Arc<Compiled>,
-        invocation: Invocation,
+        invocation: Box<Invocation>,
         clock: Arc<dyn Clock>,
     ) -> Self {
         Run {

@@ -113,6 +113,7 @@ pub struct Invocation {
 impl Invocation {
     /// An invocation by the host.
     pub fn new(app: AppId, script: Arc<ScriptRecord>) -> Self {
+        let request_id = RequestId::new();
         Invocation {
             app,
             script,
@@ -121,8 +122,9 @@ impl Invocation {
             payload: None,
             principal: None,
             execution: ExecutionId::new(),
-            request_id: RequestId::new(),
-            trace: TraceId::new(),
+            request_id,
+            // A trace is named after the request that began it.
+            trace: TraceId::from_uuid(*request_id.as_uuid()),
             parent: None,
             trigger_depth: 0,
             detach_on_drop: false,

@@ -98,7 +98,7 @@ struct Start {
     shared: Arc<Shared>,
     permit: Permit,
     compiled: Arc<Compiled>,
-    invocation: Invocation,
+    invocation: Box<Invocation>,
 }
 
 /// The executor of this process: scripts on fibers, on a few threads of its own.
@@ -355,7 +355,7 @@ pub struct Execute {
 }
 
 impl Execute {
-    fn refuse(&self, invocation: &Invocation, failure: Failure) -> Poll<Outcome> {
+    fn refuse(&self, invocation: Box<Invocation>, failure: Failure) -> Poll<Outcome> {
         Poll::Ready(record_refused(&self.shared, invocation, failure))
     }
 
@@ -397,7 +397,7 @@ impl Execute {
         &self,
         permit: Permit,
         compiled: Arc<Compiled>,
-        invocation: Invocation,
+        invocation: Box<Invocation>,
     ) -> Result<State, Box<Outcome>> {
         let start = Start { shared: self.shared.clone(), permit, compiled, invocation };
         if worker::here(self.shared.id).is_some() {
@@ -423,14 +423,14 @@ impl Future for Execute {
                 State::New(invocation) => {
                     let permit = match self.admit(&invocation) {
                         Ok(permit) => permit,
-                        Err(failure) => return self.refuse(&invocation, failure),
+                        Err(failure) => return self.refuse(invocation, failure),
                     };
                     self.state = match self.shared.cache.peek(&invocation.script) {
-                        Some(Ok(compiled)) => match self.begin(permit, compiled, *invocation) {
+                        Some(Ok(compiled)) => match self.begin(permit, compiled, invocation) {
                             Ok(state) => state,
                             Err(outcome) => return Poll::Ready(*outcome),
                         },
-                        Some(Err(failure)) => return self.refuse(&invocation, failure),
+                        Some(Err(failure)) => return self.refuse(invocation, failure),
                         None => {
                             let (cache, script) = (self.shared.cache.clone(), invocation.script.clone());
                             State::Compiling(
@@ -446,8 +446,8 @@ impl Future for Execute {
                         self.state = State::Compiling(permit, invocation, compiling);
                         return Poll::Pending;
                     }
-                    Poll::Ready(Err(failure)) => return self.refuse(&invocation, failure),
-                    Poll::Ready(Ok(compiled)) => match self.begin(permit, compiled, *invocation) {
+                    Poll::Ready(Err(failure)) => return self.refuse(invocation, failure),
+                    Poll::Ready(Ok(compiled)) => match self.begin(permit, compiled, invocation) {
                         Ok(state) => self.state = state,
                         Err(outcome) => return Poll::Ready(*outcome),
                     },
@@ -497,7 +497,7 @@ impl fmt::Debug for Execute {
 }
 
 /// The outcome of an execution that never began, recorded.
-fn record_refused(shared: &Shared, invocation: &Invocation, failure: Failure) -> Outcome {
+fn record_refused(shared: &Shared, invocation: Box<Invocation>, failure: Failure) -> Outcome {
     let outcome = Outcome::refused(invocation.execution, failure);
     record(shared, invocation, &outcome, shared.clock.now());
     outcome
@@ -506,36 +506,36 @@ fn record_refused(shared: &Shared, invocation: &Invocation, failure: Failure) ->
 /// The outcome of an execution that ended, recorded.
 fn outcome_of(
     shared: &Shared,
-    run: &Run,
+    run: Run,
     result: Result<Answer, Failure>,
-    log: LogLines,
     started: Instant,
     at: Timestamp,
 ) -> Outcome {
     let outcome = Outcome {
         execution: run.invocation.execution,
         result,
-        log,
+        log: run.log().map_or_else(LogLines::default, |log| log.take()),
         operations: run.budget.operations(),
         duration: started.elapsed(),
         peak_memory: run.budget.peak_memory(),
     };
-    record(shared, &run.invocation, &outcome, at);
+    record(shared, run.invocation, &outcome, at);
     outcome
 }
 
-fn record(shared: &Shared, invocation: &Invocation, outcome: &Outcome, at: Timestamp) {
+fn record(shared: &Shared, mut invocation: Box<Invocation>, outcome: &Outcome, at: Timestamp) {
     if invocation.unrecorded {
         return;
     }
     let class = outcome.result.as_ref().err().map_or("success", |failure| failure.class.as_str());
     metric::count_with("picloud_executions_total", "class", class);
     metric::seconds("picloud_execution_seconds", outcome.duration);
-    let mut record = ExecutionRecord::new(invocation, outcome, at);
-    record.request = invocation.request.as_ref().map(|request| RequestSummary {
+    let request = invocation.request.take();
+    let mut record = ExecutionRecord::new(&invocation, outcome, at);
+    record.request = request.map(|request| RequestSummary {
         method: request.method.to_string(),
-        host: request.host.clone(),
-        path: request.path.clone(),
+        host: request.host,
+        path: request.path,
         body_bytes: request.body.len() as u64,
     });
     if let Ok(Answer::Response(response)) = &outcome.result {

@@ -15,7 +15,6 @@ use crate::engine::compile::Compiled;
 use crate::engine::fiber::{Fiber, Resumed, Stack, Suspend};
 use crate::engine::run::{self, HostCall, Run};
 use crate::execution::{Answer, Failure, FailureClass, Invocation, Outcome};
-use crate::log::LogLines;
 use crate::{ExecutionId, Timestamp};
 
 /// What a turn came to.
@@ -46,7 +45,7 @@ impl Task {
         permit: Permit,
         stack: Stack,
         compiled: Arc<Compiled>,
-        invocation: Invocation,
+        invocation: Box<Invocation>,
     ) -> Self {
         let started = Instant::now();
         let started_at = shared.clock.now();
@@ -126,16 +125,14 @@ impl Task {
         let Some(fiber) = self.fiber.take() else {
             return Outcome::refused(ExecutionId::new(), Failure::new(FailureClass::Internal, "ended twice"));
         };
-        let run = fiber.data();
         // Of a stack that was not unwound to its end nothing can be said.
-        if reuse_stack && run.leaked() > 0 {
-            self.permit.charge_leak(run.leaked());
+        if reuse_stack && fiber.data().leaked() > 0 {
+            self.permit.charge_leak(fiber.data().leaked());
         }
-        let log = run.log().map_or_else(LogLines::default, |log| log.take());
-        let outcome = outcome_of(&self.shared, run, result, log, self.started, self.started_at);
-        let deep = run.budget.used_deep_stack(self.stack_base);
+        let deep = fiber.data().budget.used_deep_stack(self.stack_base);
+        let (run, stack) = fiber.into_parts();
         if reuse_stack
-            && let Some(mut stack) = fiber.into_stack()
+            && let Some(mut stack) = stack
             && stacks.len() < MAX_SPARE_STACKS
         {
             if deep {
@@ -143,7 +140,14 @@ impl Task {
             }
             stacks.push(stack);
         }
-        outcome
+        match run {
+            Some(run) => outcome_of(&self.shared, run, result, self.started, self.started_at),
+            // Cannot be: the fiber's own hold on its data ends with the fiber.
+            None => Outcome::refused(
+                ExecutionId::new(),
+                Failure::new(FailureClass::Internal, "held after its end"),
+            ),
+        }
     }
 
     /// Ends the script now: by asking it, and if it does not listen (a native that swallows the error) by

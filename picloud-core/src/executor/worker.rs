@@ -92,7 +92,7 @@ pub(super) fn start(
     shared: &Arc<Shared>,
     permit: Permit,
     compiled: Arc<Compiled>,
-    invocation: Invocation,
+    invocation: Box<Invocation>,
 ) -> Result<(usize, Key), Box<Outcome>> {
     let spare = with(|worker| worker.stacks.pop()).flatten();
     let stack = match spare.map_or_else(Stack::new, Ok) {
@@ -101,7 +101,7 @@ pub(super) fn start(
             tracing::warn!(%error, "no stack for another execution: address space, mappings or overcommit policy");
             let failure =
                 Failure::new(FailureClass::Overloaded, "the system has no room for another execution");
-            return Err(Box::new(record_refused(shared, &invocation, failure)));
+            return Err(Box::new(record_refused(shared, invocation, failure)));
         }
     };
     let task = Task::new(shared.clone(), permit, stack, compiled, invocation);
