@@ -4,7 +4,7 @@ mod gate;
 mod probe;
 mod task;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod worker;
 
 use std::fmt;

@@ -14,7 +14,7 @@ use crate::{AppId, CallCx, Json, ScriptId, SystemClock};
 #[global_allocator]
 static ALLOCATOR: crate::alloc::CountingAllocator = crate::alloc::CountingAllocator::system();
 
-fn executor_with(limits: Limits, gate: GateConfig, modules: Vec<ScriptModule>) -> LocalExecutor {
+pub(crate) fn executor_with(limits: Limits, gate: GateConfig, modules: Vec<ScriptModule>) -> LocalExecutor {
     let toolbox = Arc::new(Toolbox::new(limits, modules).unwrap());
     let size = NonZeroUsize::new(256).unwrap();
     let cache = Arc::new(ScriptCache::new(toolbox, size, Handle::current()));
@@ -28,7 +28,7 @@ fn executor_with(limits: Limits, gate: GateConfig, modules: Vec<ScriptModule>) -
     .unwrap()
 }
 
-fn executor() -> LocalExecutor {
+pub(crate) fn executor() -> LocalExecutor {
     executor_with(Limits::default(), GateConfig::default(), Vec::new())
 }
 
@@ -47,18 +47,18 @@ fn script(source: &str) -> Arc<ScriptRecord> {
     })
 }
 
-async fn run(executor: &LocalExecutor, source: &str) -> Outcome {
+pub(crate) async fn run(executor: &LocalExecutor, source: &str) -> Outcome {
     executor.run(Invocation::new(AppId::new(), script(source))).await
 }
 
-async fn value(executor: &LocalExecutor, source: &str) -> String {
+pub(crate) async fn value(executor: &LocalExecutor, source: &str) -> String {
     match run(executor, source).await.result.unwrap() {
         Answer::Value(json) => json.to_string(),
         Answer::Response(response) => panic!("{response:?}"),
     }
 }
 
-async fn failure(executor: &LocalExecutor, source: &str) -> Failure {
+pub(crate) async fn failure(executor: &LocalExecutor, source: &str) -> Failure {
     run(executor, source).await.result.unwrap_err()
 }
 

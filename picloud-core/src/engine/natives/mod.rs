@@ -25,6 +25,7 @@ mod order;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod probe;
 mod sizes;
+mod slices;
 mod strings;
 #[cfg(test)]
 mod tests;
@@ -70,6 +71,7 @@ pub(crate) fn module() -> Shared<Module> {
     module.set_id("picloud::natives");
     language::register(&mut module);
     strings::register(&mut module);
+    slices::register(&mut module);
     text::register(&mut module);
     bytes::register(&mut module);
     containers::register(&mut module);

@@ -6,9 +6,7 @@
 
 use std::cmp::Ordering;
 
-use rhai::{
-    Array, Dynamic, EvalAltResult, FnPtr, FuncRegistration, ImmutableString, Module, NativeCallContext,
-};
+use rhai::{Array, Dynamic, FnPtr, FuncRegistration, ImmutableString, Module, NativeCallContext};
 
 use super::compare::dedup;
 use super::{Fallible, answer, charge, invalid, tick};
