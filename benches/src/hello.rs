@@ -49,7 +49,7 @@ fn ctx_by_hand() -> Dynamic {
     for (name, value) in [("method", "GET"), ("host", ""), ("path", "/greet/ada"), ("rest", "")] {
         request.insert(name.into(), value.into());
     }
-    request.insert("params".into(), params.into());
+    request.insert("params".into(), Dynamic::from_map(params));
     let mut ctx = Map::new();
     for name in ["execution_id", "request_id", "app_id", "script_id"] {
         ctx.insert(name.into(), id());
@@ -59,8 +59,8 @@ fn ctx_by_hand() -> Dynamic {
     }
     ctx.insert("trigger_depth".into(), 0_i64.into());
     ctx.insert("principal".into(), Dynamic::UNIT);
-    ctx.insert("request".into(), request.into());
-    ctx.into()
+    ctx.insert("request".into(), Dynamic::from_map(request));
+    Dynamic::from_map(ctx)
 }
 
 fn evaluate(engine: &Engine, ast: &AST) {

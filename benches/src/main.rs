@@ -37,6 +37,10 @@ struct Arguments {
     #[arg(default_value = "")]
     only: String,
 
+    /// Only sends this path of a server as often as it can, for ten seconds: ADDRESS/PATH.
+    #[arg(long, value_name = "ADDRESS/PATH")]
+    load: Option<String>,
+
     /// The quickstart program, for what is measured from outside.
     #[arg(long)]
     quickstart: Option<PathBuf>,
@@ -44,6 +48,13 @@ struct Arguments {
 
 fn main() {
     let arguments = Arguments::parse();
+    if let Some((address, path)) = arguments.load.as_deref().and_then(|url| url.split_once('/')) {
+        let request = format!("GET /{path} HTTP/1.1\r\nhost: localhost\r\n\r\n");
+        let address = address.parse().unwrap();
+        let rate = client::load(address, request.as_bytes(), 64, std::time::Duration::from_secs(10));
+        println!("{}", measure::per_second(rate));
+        return;
+    }
     let mut table = Table::default();
     let groups: [(&str, fn(&mut Table)); 6] = [
         ("hello", hello::run),

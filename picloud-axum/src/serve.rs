@@ -56,6 +56,8 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
     listener.set_nonblocking(true)?;
+    // Makes every handler ready once, not for each request.
+    let router: Router = router.with_state(());
     let (stop, stopped) = watch::channel(());
     let mut loops = JoinSet::new();
     let (mut acceptors, mut inboxes) = (Vec::new(), Vec::new());

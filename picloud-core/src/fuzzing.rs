@@ -11,6 +11,7 @@ use crate::engine::convert::{self, ConvertLimits};
 use crate::script::{Owner, ScriptKind, ScriptName, ScriptRecord};
 use crate::{Json, ScriptId, Timestamp, alloc};
 
+pub use crate::engine::natives::probe::call_random as natives;
 pub use crate::route::fuzz::route;
 
 const UNLIMITED: ConvertLimits = ConvertLimits { max_bytes: usize::MAX };

@@ -57,10 +57,6 @@ impl ScriptCache {
         }
     }
 
-    pub(crate) fn toolbox(&self) -> &Arc<Toolbox> {
-        &self.toolbox
-    }
-
     /// The compiled script if it is here. Does not wait.
     pub(crate) fn peek(&self, script: &ScriptRecord) -> Option<Result<Arc<Compiled>, Failure>> {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);

@@ -32,7 +32,7 @@ pub(crate) fn build(run: &Run) -> Dynamic {
     put(Part::TriggerDepth, "trigger_depth", &|| i64::from(invocation.trigger_depth).into());
     put(Part::Principal, "principal", &|| principal(run));
     put(Part::Request, "request", &|| request(run));
-    map.into()
+    Dynamic::from_map(map)
 }
 
 fn principal(run: &Run) -> Dynamic {
@@ -42,7 +42,7 @@ fn principal(run: &Run) -> Dynamic {
     map.insert("kind".into(), kind.as_ref().and_then(|kind| kind.as_str()).unwrap_or_default().into());
     map.insert("id".into(), principal.id.as_str().into());
     map.insert("name".into(), principal.name.as_str().into());
-    map.into()
+    Dynamic::from_map(map)
 }
 
 fn request(run: &Run) -> Dynamic {
@@ -64,7 +64,7 @@ fn request(run: &Run) -> Dynamic {
         for (name, value) in &request.params {
             params.insert(name.as_ref().into(), value.as_str().into());
         }
-        params.into()
+        Dynamic::from_map(params)
     });
     if names.has(Part::Query) {
         let (mut first, mut all) = (Map::new(), Map::new());
@@ -73,13 +73,13 @@ fn request(run: &Run) -> Dynamic {
             first.entry(name.as_ref().into()).or_insert_with(|| value.clone());
             append(&mut all, &name, value);
         }
-        map.insert("query".into(), first.into());
-        map.insert("query_all".into(), all.into());
+        map.insert("query".into(), Dynamic::from_map(first));
+        map.insert("query_all".into(), Dynamic::from_map(all));
     }
     if names.has(Part::Headers) {
         let (first, all) = headers(&request.headers);
-        map.insert("headers".into(), first.into());
-        map.insert("headers_all".into(), all.into());
+        map.insert("headers".into(), Dynamic::from_map(first));
+        map.insert("headers_all".into(), Dynamic::from_map(all));
     }
     let payload = run.invocation.payload.as_ref();
     if names.has(Part::Body) {
@@ -93,7 +93,7 @@ fn request(run: &Run) -> Dynamic {
         let raw = payload.map_or_else(|| request.body.to_vec(), |json| json.as_str().into());
         map.insert("body_raw".into(), Dynamic::from_blob(raw));
     }
-    map.into()
+    Dynamic::from_map(map)
 }
 
 /// Each header once with its first value, and each with all of its values. Bytes that are not UTF-8 are
@@ -109,7 +109,7 @@ fn headers(headers: &HeaderMap) -> (Map, Map) {
 }
 
 fn append(all: &mut Map, name: &str, value: Dynamic) {
-    let values = all.entry(name.into()).or_insert_with(|| Array::new().into());
+    let values = all.entry(name.into()).or_insert_with(|| Dynamic::from_array(Array::new()));
     if let Ok(mut values) = values.as_array_mut() {
         values.push(value);
     }

@@ -245,7 +245,7 @@ pub(crate) fn thrown(error: &Error) -> Box<EvalAltResult> {
     for (name, value) in error.context() {
         map.insert(name.into(), value.to_owned().into());
     }
-    EvalAltResult::ErrorRuntime(map.into(), Position::NONE).into()
+    EvalAltResult::ErrorRuntime(Dynamic::from_map(map), Position::NONE).into()
 }
 
 /// A failure of the class `internal` for a panic.

@@ -82,7 +82,7 @@ impl Function {
 
 /// Calls one function, chosen by `bytes` as are its arguments. Panics if it does not keep its promises.
 #[allow(dead_code, reason = "called by fuzz targets")]
-pub(crate) fn call_random(bytes: &[u8]) {
+pub fn call_random(bytes: &[u8]) {
     let mut bytes = bytes.iter().copied();
     let mut next = move || usize::from(bytes.next().unwrap_or(0));
     let functions = functions();
