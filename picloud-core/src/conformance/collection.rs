@@ -1,5 +1,6 @@
 //! A KV collection as cases write it: keys and values as text.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use crate::kv::{Entry, Key, KvService, ListOptions, SetOptions};
@@ -55,11 +56,17 @@ impl Collection {
     }
 
     /// Writes `null` under each of the keys.
-    pub(crate) async fn fill(&self, keys: impl IntoIterator<Item = impl AsRef<str>>) -> Result<()> {
-        for key in keys {
-            self.set(key.as_ref(), "null").await?;
-        }
-        Ok(())
+    pub(crate) fn fill<'a>(
+        &'a self,
+        keys: impl IntoIterator<Item = impl AsRef<str>>,
+    ) -> Pin<Box<dyn Future<Output = Result<()>> + Send + 'a>> {
+        let keys: Vec<String> = keys.into_iter().map(|key| key.as_ref().to_owned()).collect();
+        Box::pin(async move {
+            for key in keys {
+                self.set(&key, "null").await?;
+            }
+            Ok(())
+        })
     }
 
     pub(crate) async fn delete(&self, key: &str) -> Result<bool> {

@@ -37,7 +37,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use libtest_mimic::{Arguments, Completion, Trial};
 
-pub(crate) use collection::{Collection, together};
+pub(crate) use collection::{Collection, keys_of, together};
 pub use world::World;
 
 use crate::Result;
@@ -144,7 +144,7 @@ pub fn main(harness: impl Harness) -> ! {
 }
 
 /// The cases of a room, named after its functions.
-macro_rules! cases {
+macro_rules! case_list {
     ($room:literal: $($case:ident),* $(,)?) => {
         vec![$($crate::conformance::Case::new(
             concat!($room, "::", stringify!($case)),
@@ -152,4 +152,4 @@ macro_rules! cases {
         )),*]
     };
 }
-pub(crate) use cases;
+pub(crate) use case_list;

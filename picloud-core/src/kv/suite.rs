@@ -7,9 +7,15 @@ mod list;
 mod ttl;
 mod values;
 
+use crate::Json;
 use crate::conformance::Case;
 
 pub(crate) fn cases() -> Vec<Case> {
     [values::cases(), list::cases(), ttl::cases(), atomic::cases(), isolation::cases(), fanout::cases()]
         .concat()
+}
+
+/// The text of a value that nests as deep as values may.
+fn deepest() -> String {
+    format!("{}{}", "[".repeat(Json::MAX_DEPTH), "]".repeat(Json::MAX_DEPTH))
 }

@@ -2,12 +2,12 @@
 
 use super::{Catalogued, route, script};
 use crate::catalog::CatalogChange::{DeleteRoute, DeleteScript, PutRoute, PutScript};
-use crate::conformance::{Case, World, cases, together};
+use crate::conformance::{Case, World, case_list, together};
 use crate::outbox::Revision;
 use crate::{Result, RouteId, ScriptId};
 
 pub(super) fn cases() -> Vec<Case> {
-    cases!["catalog":
+    case_list!["catalog":
         every_change_set_makes_a_greater_revision,
         a_stale_change_set_is_refused_and_changes_nothing,
         a_change_set_for_a_revision_to_come_is_refused,

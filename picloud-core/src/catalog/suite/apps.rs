@@ -6,12 +6,12 @@ use tokio::sync::watch;
 
 use super::{Catalogued, script};
 use crate::catalog::{AppSnapshot, CatalogChange};
-use crate::conformance::{Case, World, cases, together};
+use crate::conformance::{Case, World, case_list, together};
 use crate::outbox::Revision;
 use crate::{AppId, Error, ErrorKind, Result, ScriptId};
 
 pub(super) fn cases() -> Vec<Case> {
-    cases!["catalog":
+    case_list!["catalog":
         a_new_app_is_empty_at_revision_zero,
         a_taken_slug_is_refused,
         a_refused_app_is_not_stored,

@@ -3,13 +3,13 @@
 use super::{Catalogued, route, script};
 use crate::Result;
 use crate::catalog::CatalogChange::{DeleteRoute, DeleteScript, PutRoute, PutScript};
-use crate::conformance::{Case, World, cases};
+use crate::conformance::{Case, World, case_list};
 use crate::outbox::Revision;
 use crate::route::RouteRecord;
 use crate::script::ScriptRecord;
 
 pub(super) fn cases() -> Vec<Case> {
-    cases!["catalog":
+    case_list!["catalog":
         a_change_leaves_other_apps_alone,
         two_apps_may_have_scripts_of_one_name,
         a_script_of_another_app_cannot_be_deleted,

@@ -3,12 +3,12 @@
 use super::{Catalogued, route, script};
 use crate::Result;
 use crate::catalog::CatalogChange::{DeleteRoute, DeleteScript, PutRoute, PutScript};
-use crate::conformance::{Case, World, cases};
+use crate::conformance::{Case, World, case_list};
 use crate::route::{DispatchMode, RouteMethod};
 use crate::script::{MAX_SOURCE_BYTES, Owner, ScriptKind, ScriptName};
 
 pub(super) fn cases() -> Vec<Case> {
-    cases!["catalog":
+    case_list!["catalog":
         a_script_reads_back_as_it_was_put,
         a_route_reads_back_as_it_was_put,
         the_longest_source_reads_back,

@@ -1,10 +1,10 @@
 //! Increment, compare-and-set, and calls at the same time.
 
-use crate::conformance::{Case, World, cases, together};
+use crate::conformance::{Case, World, case_list, together};
 use crate::{Error, Json, Result};
 
 pub(super) fn cases() -> Vec<Case> {
-    cases!["kv":
+    case_list!["kv":
         incrementing_a_missing_key_counts_from_zero,
         an_increment_answers_and_stores_the_sum,
         an_increment_may_be_negative,

@@ -4,14 +4,15 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::deepest;
 use crate::catalog::CatalogChange;
-use crate::conformance::{Case, Collection, World, cases, together};
+use crate::conformance::{Case, Collection, World, case_list, together};
 use crate::kv::{KvOp, MAX_VALUE_BYTES};
 use crate::outbox::{Fanout, FanoutRow, Revision};
-use crate::{Json, Result, RouteId, ScriptId, TriggerId};
+use crate::{Result, RouteId, ScriptId, TriggerId};
 
 pub(super) fn cases() -> Vec<Case> {
-    let mut cases = cases!["kv":
+    let mut cases = case_list!["kv":
         a_write_stores_every_row_of_its_operation,
         a_write_without_rows_stores_none,
         a_set_of_a_missing_key_is_an_insert,
@@ -42,7 +43,7 @@ pub(super) fn cases() -> Vec<Case> {
     for case in &mut cases {
         *case = case.needing_outbox();
     }
-    cases.extend(cases!["kv":
+    cases.extend(case_list!["kv":
         a_fanout_without_a_revision_is_a_plain_write,
         a_set_with_a_stale_revision_is_refused_and_writes_nothing,
         a_delete_with_a_stale_revision_is_refused_and_deletes_nothing,
@@ -252,7 +253,7 @@ async fn expiry_stores_no_rows(world: World) -> Result<()> {
 }
 
 async fn the_largest_and_deepest_values_have_events(world: World) -> Result<()> {
-    let deepest = "[".repeat(Json::MAX_DEPTH) + &"]".repeat(Json::MAX_DEPTH);
+    let deepest = deepest();
     let largest = format!("{:?}", "x".repeat(MAX_VALUE_BYTES - 2));
     let (things, watched) = watched(&world).await?;
     for value in [&deepest, &largest] {

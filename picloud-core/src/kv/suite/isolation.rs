@@ -1,11 +1,11 @@
 //! Entries of another app cannot be read, written, listed or noticed.
 
 use crate::Result;
-use crate::conformance::{Case, Collection, World, cases};
+use crate::conformance::{Case, Collection, World, case_list};
 use crate::kv::ListOptions;
 
 pub(super) fn cases() -> Vec<Case> {
-    cases!["kv":
+    case_list!["kv":
         get_does_not_see_another_app,
         get_many_does_not_see_another_app,
         list_does_not_see_another_app,

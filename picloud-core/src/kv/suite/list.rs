@@ -1,12 +1,12 @@
 //! Lists: order, prefixes, pages and cursors.
 
-use crate::conformance::{Case, Collection, World, cases, keys_of, together};
+use crate::conformance::{Case, Collection, World, case_list, keys_of, together};
 use crate::kv::{ListOptions, MAX_KEY_BYTES};
 use crate::page::{Cursor, DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE};
 use crate::{Error, Result};
 
 pub(super) fn cases() -> Vec<Case> {
-    cases!["kv":
+    case_list!["kv":
         a_list_has_keys_and_values,
         a_list_is_in_byte_order_of_the_utf8_key,
         an_empty_collection_is_one_empty_page,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::Result;
-use crate::conformance::{Case, Collection, World, cases};
+use crate::conformance::{Case, Collection, World, case_list};
 use crate::kv::{ListOptions, MAX_TTL_SECONDS};
 
 /// Long enough that an entry written a moment ago is alive on a slow machine too, short enough to wait for.
@@ -14,7 +14,7 @@ const LONG: u64 = 3_600;
 const PAST_SHORT: Duration = Duration::from_millis(2_200);
 
 pub(super) fn cases() -> Vec<Case> {
-    cases!["kv":
+    case_list!["kv":
         an_entry_lives_until_its_time_has_passed,
         the_longest_time_to_live_is_accepted,
         an_expired_entry_is_missing_for_get,

@@ -1,12 +1,13 @@
 //! What is written reads back; names and keys are told apart.
 
-use crate::conformance::{Case, World, cases};
+use super::deepest;
+use crate::conformance::{Case, World, case_list};
 use crate::kv::{MAX_KEY_BYTES, MAX_VALUE_BYTES};
 use crate::names::MAX_NAME_BYTES;
 use crate::{Json, Result};
 
 pub(super) fn cases() -> Vec<Case> {
-    cases!["kv":
+    case_list!["kv":
         integers_read_back_exactly,
         floats_read_back_as_the_same_floats,
         text_reads_back_exactly,
@@ -81,7 +82,7 @@ async fn empty_values_read_back(world: World) -> Result<()> {
 }
 
 async fn nested_values_read_back(world: World) -> Result<()> {
-    let deepest = "[".repeat(Json::MAX_DEPTH) + &"]".repeat(Json::MAX_DEPTH);
+    let deepest = deepest();
     let mixed = r#"{"B":[1,1.0,true,null,"1"],"a":{"b":{"c":[{"d":-0.0},9223372036854775807]}},"ä":[]}"#;
     assert_read_back(world, &[&deepest, mixed]).await
 }
