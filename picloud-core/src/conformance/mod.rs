@@ -33,6 +33,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use libtest_mimic::{Arguments, Completion, Trial};
@@ -57,6 +58,10 @@ pub enum Verdict {
     /// The case looks at the outbox and the world has no [`World::on_outbox_rows`]: nobody knows.
     NotShown,
 }
+
+/// The longest that a case may take. The slowest write a few thousand entries or wait a few seconds; one that
+/// waits for ever has failed.
+const TIME_LIMIT: Duration = Duration::from_secs(120);
 
 /// What a case does: fails by an error or by a panic.
 type Run = fn(World) -> Pin<Box<dyn Future<Output = Result<()>> + Send>>;
@@ -98,21 +103,27 @@ impl Case {
             .map_err(|error| format!("no runtime: {error}"))?;
         let outcome = catch_unwind(AssertUnwindSafe(|| {
             runtime.block_on(async {
-                let world = harness.world().await;
-                if self.needs_outbox && !world.shows_outbox() {
-                    return Ok(Verdict::NotShown);
-                }
-                (self.run)(world).await.map(|()| Verdict::Kept)
+                tokio::time::timeout(TIME_LIMIT, self.run_in(harness.world().await)).await
             })
         }));
+        // Tasks of a failed case may never end.
+        runtime.shutdown_timeout(Duration::from_secs(1));
         match outcome {
-            Ok(result) => result.map_err(|error| format!("{error:?}")),
+            Ok(Ok(result)) => result.map_err(|error| format!("{error:?}")),
+            Ok(Err(_)) => Err(format!("not over after {} seconds", TIME_LIMIT.as_secs())),
             Err(panic) => Err(match (panic.downcast_ref::<String>(), panic.downcast_ref::<&str>()) {
                 (Some(text), _) => text.clone(),
                 (None, Some(text)) => (*text).to_owned(),
                 (None, None) => "a panic without a message".to_owned(),
             }),
         }
+    }
+
+    async fn run_in(&self, world: World) -> Result<Verdict> {
+        if self.needs_outbox && !world.shows_outbox() {
+            return Ok(Verdict::NotShown);
+        }
+        (self.run)(world).await.map(|()| Verdict::Kept)
     }
 }
 

@@ -223,7 +223,10 @@ async fn no_update_by_compare_and_set_is_lost(world: World) -> Result<()> {
         let things = things.clone();
         async move {
             for _ in 0..5 {
+                let mut attempts = 0;
                 loop {
+                    attempts += 1;
+                    assert!(attempts <= 10_000, "no compare-and-set of what was just read succeeds");
                     let seen = things.get("key").await?.unwrap_or_default();
                     let mut list: Vec<u8> = Json::parse(&seen)?.to_value()?;
                     list.push(0);

@@ -34,12 +34,13 @@ pub(super) fn cases() -> Vec<Case> {
     ]
 }
 
-/// Writes and reads each of the canonical texts.
+/// Writes and reads each of the values.
 async fn assert_read_back(world: World, values: &[&str]) -> Result<()> {
     let things = world.collection().await?;
     for value in values {
         things.set("key", value).await?;
-        assert_eq!(things.get("key").await?.as_deref(), Some(*value));
+        let written = Json::parse(value)?;
+        assert_eq!(things.get("key").await?.as_deref(), Some(written.as_str()));
     }
     Ok(())
 }
@@ -64,13 +65,7 @@ async fn text_reads_back_exactly(world: World) -> Result<()> {
         r#""it's %d {} $1 -- ; DROP""#,
         r#""\uffff\udbff\udfff\u2028\ufeff""#,
     ];
-    let things = world.collection().await?;
-    for text in texts {
-        let written = Json::parse(text)?;
-        things.set("key", text).await?;
-        assert_eq!(things.get("key").await?.as_deref(), Some(written.as_str()));
-    }
-    Ok(())
+    assert_read_back(world, &texts).await
 }
 
 async fn null_is_a_value(world: World) -> Result<()> {
