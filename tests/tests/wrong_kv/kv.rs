@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -26,6 +27,8 @@ pub(crate) struct WrongKv {
     /// The app that everything is stored in when apps are not kept apart.
     only_app: AppId,
     born: Timestamp,
+    /// How often anybody called.
+    calls: AtomicU64,
     notes: Mutex<Notes>,
 }
 
@@ -55,13 +58,6 @@ impl Clock for Stopped {
     }
 }
 
-/// Gives others time to come in between.
-async fn dawdle() {
-    for _ in 0..20 {
-        tokio::task::yield_now().await;
-    }
-}
-
 fn cut(text: &str, length: usize) -> &str {
     &text[..text.floor_char_boundary(length)]
 }
@@ -80,6 +76,7 @@ impl WrongKv {
             inner: memory.kv(),
             only_app: AppId::new(),
             born: memory.clock().now(),
+            calls: AtomicU64::new(0),
             notes: Mutex::default(),
             memory,
         }
@@ -89,12 +86,24 @@ impl WrongKv {
         self.wrong == Some(wrong)
     }
 
+    /// Lets others come in between: comes back after so many calls of theirs, or when nobody calls.
+    async fn dawdle(&self, calls: u64) {
+        let enough = self.calls.load(Ordering::Relaxed) + calls;
+        for _ in 0..50_000 {
+            if self.calls.load(Ordering::Relaxed) >= enough {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
     pub(crate) fn notes(&self) -> MutexGuard<'_, Notes> {
         self.notes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The call as the memory backend gets it. `blind` is the way of being wrong in which expiry goes unseen.
     async fn call(&self, cx: &CallCx, blind: Wrong) -> Result<CallCx> {
+        self.calls.fetch_add(1, Ordering::Relaxed);
         let mut inner = cx.to_inner();
         if self.is(Wrong::LeaksAcrossApps) {
             inner.app = self.only_app;
@@ -313,7 +322,7 @@ impl KvService for WrongKv {
                 let mut values = Vec::new();
                 for key in &keys {
                     values.push(self.inner.get(&call, &name, key).await?);
-                    dawdle().await;
+                    self.dawdle(4).await;
                 }
                 return Ok(values);
             }
@@ -356,7 +365,7 @@ impl KvService for WrongKv {
                 let text: String = value.to_value().unwrap_or_default();
                 let half = Json::from_value(cut(&text, text.len() / 2))?;
                 self.inner.set(&plain, name, key, &half, options).await?;
-                dawdle().await;
+                self.dawdle(20).await;
             }
             Some(Wrong::WritesBeforeItRefuses) => self.inner.set(&plain, name, key, &value, options).await?,
             Some(Wrong::FanoutInvented) => self.invent(cx),
@@ -376,7 +385,7 @@ impl KvService for WrongKv {
             return Ok(before.is_some());
         }
         if self.is(Wrong::DeleteRaces) {
-            dawdle().await;
+            self.dawdle(4).await;
         }
         let deleted = self.inner.delete(&call, name, key).await?;
         self.notes().deleted.insert(id);
@@ -401,7 +410,7 @@ impl KvService for WrongKv {
         let (_, name, key) = &id;
         if let Some(sum) = self.wrong_sum(&call, &id, by).await? {
             if self.is(Wrong::LosesUpdates) {
-                dawdle().await;
+                self.dawdle(10).await;
             }
             self.inner.set(&call, name, key, &Json::from_value(&sum)?, &SetOptions::default()).await?;
             return Ok(sum);
@@ -433,7 +442,7 @@ impl KvService for WrongKv {
         let stored = self.inner.get(&CallCx::from(call.to_inner()), name, key).await?;
         let matches = self.matches(stored.as_ref(), expected);
         if self.is(Wrong::CasRaces) {
-            dawdle().await;
+            self.dawdle(4).await;
             if matches {
                 self.inner.set(&call, name, key, value, &SetOptions::default()).await?;
             }

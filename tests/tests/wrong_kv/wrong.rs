@@ -59,10 +59,11 @@ wrongs! {
     ListOrdersByUtf16: a_list_is_in_byte_order_of_the_utf8_key;
     ListDropsTheLast: a_list_has_keys_and_values pages_of_any_size_list_each_entry_once;
     ListRepeatsTheLast: pages_of_any_size_list_each_entry_once
-        entries_that_stay_are_listed_once_whatever_else_changes;
+        entries_that_stay_are_listed_once_while_others_come;
     ListSkipsOneBetweenPages: pages_of_any_size_list_each_entry_once pages_keep_to_the_prefix;
-    PagesByOffset: entries_that_stay_are_listed_once_whatever_else_changes;
-    CursorDiesWithItsEntry: entries_that_stay_are_listed_once_whatever_else_changes;
+    PagesByOffset: entries_that_stay_are_listed_once_while_others_go
+        entries_that_stay_are_listed_once_while_others_come;
+    CursorDiesWithItsEntry: entries_that_stay_are_listed_once_while_others_go;
     CursorAtTheEnd: an_empty_collection_is_one_empty_page the_last_page_has_no_cursor
         expired_entries_make_no_further_page;
     PrefixIgnored: a_prefix_selects_the_keys_that_begin_with_it;
