@@ -4,6 +4,7 @@ mod atomic;
 mod fanout;
 mod isolation;
 mod list;
+mod revision;
 mod ttl;
 mod values;
 
@@ -11,8 +12,16 @@ use crate::Json;
 use crate::conformance::Case;
 
 pub(crate) fn cases() -> Vec<Case> {
-    [values::cases(), list::cases(), ttl::cases(), atomic::cases(), isolation::cases(), fanout::cases()]
-        .concat()
+    [
+        values::cases(),
+        list::cases(),
+        ttl::cases(),
+        atomic::cases(),
+        isolation::cases(),
+        fanout::cases(),
+        revision::cases(),
+    ]
+    .concat()
 }
 
 /// The text of a value that nests as deep as values may.

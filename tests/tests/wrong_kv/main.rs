@@ -8,6 +8,7 @@
 mod kv;
 mod list;
 mod outbox;
+mod values;
 mod wrong;
 
 use std::sync::Arc;

@@ -5,14 +5,13 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::deepest;
-use crate::catalog::CatalogChange;
 use crate::conformance::{Case, Collection, World, case_list, together};
 use crate::kv::{KvOp, MAX_VALUE_BYTES};
 use crate::outbox::{Fanout, FanoutRow, Revision};
-use crate::{Result, RouteId, ScriptId, TriggerId};
+use crate::{Result, ScriptId, TriggerId};
 
 pub(super) fn cases() -> Vec<Case> {
-    let mut cases = case_list!["kv":
+    let cases = case_list!["kv":
         a_write_stores_every_row_of_its_operation,
         a_write_without_rows_stores_none,
         a_set_of_a_missing_key_is_an_insert,
@@ -33,26 +32,12 @@ pub(super) fn cases() -> Vec<Case> {
         expiry_stores_no_rows,
         the_largest_and_deepest_values_have_events,
         rows_belong_to_the_app_of_the_write,
-        a_fanout_without_a_revision_stores_no_rows,
-        a_write_with_a_stale_revision_stores_no_rows,
         the_previous_value_is_the_one_that_was_replaced,
         versions_of_a_key_grow_with_every_write,
         versions_grow_across_delete_and_insert,
         versions_grow_across_expiry,
     ];
-    for case in &mut cases {
-        *case = case.needing_outbox();
-    }
-    cases.extend(case_list!["kv":
-        a_fanout_without_a_revision_is_a_plain_write,
-        a_set_with_a_stale_revision_is_refused_and_writes_nothing,
-        a_delete_with_a_stale_revision_is_refused_and_deletes_nothing,
-        an_increment_with_a_stale_revision_is_refused_and_writes_nothing,
-        a_compare_and_set_with_a_stale_revision_is_refused_and_writes_nothing,
-        a_stale_revision_counts_without_rows_too,
-        a_revision_that_is_yet_to_come_is_stale,
-    ]);
-    cases
+    cases.into_iter().map(Case::needing_outbox).collect()
 }
 
 /// Longer than [`SHORT`] seconds.
@@ -64,7 +49,7 @@ fn row(op: KvOp) -> FanoutRow {
 }
 
 /// One row for each operation, computed from a new app.
-fn one_of_each() -> Fanout {
+pub(super) fn one_of_each() -> Fanout {
     Fanout { revision: Some(Revision(0)), rows: [KvOp::Insert, KvOp::Update, KvOp::Delete].map(row).into() }
 }
 
@@ -90,7 +75,7 @@ async fn watched(world: &World) -> Result<(Collection, Collection)> {
 }
 
 /// Like [`watched`], with `key` holding `1`, which fired nothing.
-async fn watched_with_key(world: &World) -> Result<(Collection, Collection)> {
+pub(super) async fn watched_with_key(world: &World) -> Result<(Collection, Collection)> {
     let (things, watched) = watched(world).await?;
     things.set("key", "1").await?;
     Ok((things, watched))
@@ -122,7 +107,7 @@ async fn assert_event(world: &World, things: &Collection, op: KvOp, value: Value
     Ok(())
 }
 
-async fn assert_no_events(world: &World, things: &Collection) -> Result<()> {
+pub(super) async fn assert_no_events(world: &World, things: &Collection) -> Result<()> {
     assert_eq!(events(world, things).await?, []);
     Ok(())
 }
@@ -269,81 +254,6 @@ async fn rows_belong_to_the_app_of_the_write(world: World) -> Result<()> {
     let others = world.collection().await?;
     watched.set("key", "1").await?;
     assert_no_events(&world, &others).await
-}
-
-async fn a_fanout_without_a_revision_stores_no_rows(world: World) -> Result<()> {
-    let things = world.collection().await?;
-    things.with_fanout(&Fanout { revision: None, ..one_of_each() }).set("key", "1").await?;
-    assert_no_events(&world, &things).await
-}
-
-async fn a_fanout_without_a_revision_is_a_plain_write(world: World) -> Result<()> {
-    let (things, _) = stale(&world).await?;
-    things.with_fanout(&Fanout { revision: None, ..one_of_each() }).set("key", "2").await?;
-    assert_eq!(things.get("key").await?.as_deref(), Some("2"));
-    Ok(())
-}
-
-/// A collection in which `key` holds `1`, and the same with a fan-out from before the app last changed.
-async fn stale(world: &World) -> Result<(Collection, Collection)> {
-    let (things, watched) = watched_with_key(world).await?;
-    move_on(world, &things).await?;
-    Ok((things, watched))
-}
-
-/// Changes the app, from revision 0.
-async fn move_on(world: &World, things: &Collection) -> Result<Revision> {
-    let script = crate::catalog::suite::script(world, "a script")?;
-    let changes = [CatalogChange::PutScript(script), CatalogChange::DeleteRoute(RouteId::new())];
-    world.backend().catalog().apply(things.app(), &changes, Revision(0)).await
-}
-
-/// Fails unless the write was refused as stale and `key` still holds `1`.
-async fn assert_stale<T: std::fmt::Debug>(things: &Collection, answer: Result<T>) -> Result<()> {
-    let refused = answer.as_ref().is_err_and(Fanout::is_stale);
-    assert!(refused, "the answer is {answer:?} instead of a refusal as stale");
-    assert_eq!(things.get("key").await?.as_deref(), Some("1"));
-    Ok(())
-}
-
-async fn a_write_with_a_stale_revision_stores_no_rows(world: World) -> Result<()> {
-    let (things, watched) = stale(&world).await?;
-    // Whether it is refused is the business of other cases.
-    let _ = watched.set("key", "2").await;
-    assert_no_events(&world, &things).await
-}
-
-async fn a_set_with_a_stale_revision_is_refused_and_writes_nothing(world: World) -> Result<()> {
-    let (things, watched) = stale(&world).await?;
-    assert_stale(&things, watched.set("key", "2").await).await
-}
-
-async fn a_delete_with_a_stale_revision_is_refused_and_deletes_nothing(world: World) -> Result<()> {
-    let (things, watched) = stale(&world).await?;
-    assert_stale(&things, watched.delete("key").await).await
-}
-
-async fn an_increment_with_a_stale_revision_is_refused_and_writes_nothing(world: World) -> Result<()> {
-    let (things, watched) = stale(&world).await?;
-    assert_stale(&things, watched.increment("key", 1).await).await
-}
-
-async fn a_compare_and_set_with_a_stale_revision_is_refused_and_writes_nothing(world: World) -> Result<()> {
-    let (things, watched) = stale(&world).await?;
-    assert_stale(&things, watched.compare_and_set("key", Some("1"), "2").await).await
-}
-
-async fn a_stale_revision_counts_without_rows_too(world: World) -> Result<()> {
-    // Nothing matched then; whether something matches now only the present revision can tell.
-    let (things, _) = stale(&world).await?;
-    let nothing_matched = things.with_fanout(&Fanout { revision: Some(Revision(0)), rows: vec![] });
-    assert_stale(&things, nothing_matched.set("key", "2").await).await
-}
-
-async fn a_revision_that_is_yet_to_come_is_stale(world: World) -> Result<()> {
-    let (things, _) = watched_with_key(&world).await?;
-    let ahead = things.with_fanout(&Fanout { revision: Some(Revision(1)), ..one_of_each() });
-    assert_stale(&things, ahead.set("key", "2").await).await
 }
 
 async fn the_previous_value_is_the_one_that_was_replaced(world: World) -> Result<()> {
