@@ -6,6 +6,8 @@ pub mod authz;
 pub mod backend;
 pub mod catalog;
 mod clock;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod context;
 pub mod engine;
 mod env;

@@ -1,5 +1,8 @@
 //! The catalog: what an app consists of, besides its data, and the one way in which it changes.
 
+#[cfg(feature = "conformance")]
+pub(crate) mod suite;
+
 use std::fmt::Debug;
 
 use async_trait::async_trait;
@@ -28,7 +31,8 @@ pub struct AppSnapshot {
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum CatalogChange {
-    /// Creates a script, or replaces the one with this id by a newer version. Old versions are kept.
+    /// Creates a script, or replaces the one with this id by a newer version. Old versions are kept. One of the
+    /// version that is stored (a rename, say) takes its place.
     PutScript(ScriptRecord),
     /// Removes a script, its versions and its routes.
     DeleteScript(ScriptId),

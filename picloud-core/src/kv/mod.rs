@@ -4,6 +4,8 @@
 
 mod event;
 mod script;
+#[cfg(feature = "conformance")]
+pub(crate) mod suite;
 mod types;
 
 use std::fmt::Debug;

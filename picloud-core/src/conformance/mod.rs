@@ -1,0 +1,166 @@
+//! The contract as tests: every sentence that a backend could break is a case with a name.
+//!
+//! A backend brings a [`Harness`], which makes worlds, and a test binary of a few lines (with
+//! `harness = false`): it calls [`main`], which understands the usual arguments of a test binary. Cases whose outcome
+//! a world cannot show are reported as ignored, by name.
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//!
+//! use picloud_core::conformance::{self, Harness, World};
+//! use picloud_core::{Backend, async_trait};
+//!
+//! # fn my_backend() -> Arc<dyn Backend> { unimplemented!() }
+//! struct MyDatabase;
+//!
+//! #[async_trait]
+//! impl Harness for MyDatabase {
+//!     async fn world(&self) -> World {
+//!         World::new(my_backend())
+//!     }
+//! }
+//!
+//! conformance::main(MyDatabase);
+//! ```
+//!
+//! A case makes its own apps and does not mind what else is stored, so worlds may share a database. What they
+//! may not share is a clock that a harness moves.
+
+mod collection;
+mod world;
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use libtest_mimic::{Arguments, Completion, Trial};
+
+pub(crate) use collection::{Collection, keys_of, together};
+pub use world::World;
+
+use crate::Result;
+
+/// What a backend brings in order to be tested.
+#[async_trait]
+pub trait Harness: Send + Sync + 'static {
+    /// A world for one case. It is made, used and dropped on one tokio runtime that no other case uses.
+    async fn world(&self) -> World;
+}
+
+/// How a case ended that did not fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// The backend keeps the sentence.
+    Kept,
+    /// The case looks at the outbox and the world has no [`World::on_outbox_rows`]: nobody knows.
+    NotShown,
+}
+
+/// The longest that a case may take. The slowest write a few thousand entries or wait a few seconds; one that
+/// waits for ever has failed.
+const TIME_LIMIT: Duration = Duration::from_secs(120);
+
+/// What a case does: fails by an error or by a panic.
+type Run = fn(World) -> Pin<Box<dyn Future<Output = Result<()>> + Send>>;
+
+/// One sentence of a contract, as a test.
+#[derive(Clone, Copy)]
+pub struct Case {
+    name: &'static str,
+    needs_outbox: bool,
+    run: Run,
+}
+
+impl Case {
+    pub(crate) const fn new(name: &'static str, run: Run) -> Self {
+        Case { name, needs_outbox: false, run }
+    }
+
+    /// The same case for worlds that show their outbox only.
+    pub(crate) const fn needing_outbox(self) -> Self {
+        Case { needs_outbox: true, ..self }
+    }
+
+    /// The room and the sentence, such as `kv::a_missing_key_reads_as_none`.
+    pub const fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Runs the case in a world of its own, on a runtime of its own. Not to be called on a thread of a tokio
+    /// runtime.
+    ///
+    /// # Errors
+    /// What failed, for people.
+    pub fn run(&self, harness: &dyn Harness) -> Result<Verdict, String> {
+        // Several threads, since a case about concurrency proves nothing on one.
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .map_err(|error| format!("no runtime: {error}"))?;
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            runtime.block_on(async {
+                tokio::time::timeout(TIME_LIMIT, self.run_in(harness.world().await)).await
+            })
+        }));
+        // Tasks of a failed case may never end.
+        runtime.shutdown_timeout(Duration::from_secs(1));
+        match outcome {
+            Ok(Ok(result)) => result.map_err(|error| format!("{error:?}")),
+            Ok(Err(_)) => Err(format!("not over after {} seconds", TIME_LIMIT.as_secs())),
+            Err(panic) => Err(match (panic.downcast_ref::<String>(), panic.downcast_ref::<&str>()) {
+                (Some(text), _) => text.clone(),
+                (None, Some(text)) => (*text).to_owned(),
+                (None, None) => "a panic without a message".to_owned(),
+            }),
+        }
+    }
+
+    async fn run_in(&self, world: World) -> Result<Verdict> {
+        if self.needs_outbox && !world.shows_outbox() {
+            return Ok(Verdict::NotShown);
+        }
+        (self.run)(world).await.map(|()| Verdict::Kept)
+    }
+}
+
+impl fmt::Debug for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Case").field(&self.name).finish()
+    }
+}
+
+/// Every case of every room.
+pub fn cases() -> Vec<Case> {
+    [crate::kv::suite::cases(), crate::catalog::suite::cases()].concat()
+}
+
+/// Runs every case as a test binary does: filters, `--list` and the exit code included. Does not return.
+pub fn main(harness: impl Harness) -> ! {
+    let harness = Arc::new(harness);
+    let trials = cases()
+        .into_iter()
+        .map(|case| {
+            let harness = harness.clone();
+            Trial::ignorable_test(case.name, move || match case.run(&*harness)? {
+                Verdict::Kept => Ok(Completion::Completed),
+                Verdict::NotShown => Ok(Completion::ignored_with("this world does not show its outbox")),
+            })
+        })
+        .collect();
+    libtest_mimic::run(&Arguments::from_args(), trials).exit()
+}
+
+/// The cases of a room, named after its functions.
+macro_rules! case_list {
+    ($room:literal: $($case:ident),* $(,)?) => {
+        vec![$($crate::conformance::Case::new(
+            concat!($room, "::", stringify!($case)),
+            |world| Box::pin($case(world)),
+        )),*]
+    };
+}
+pub(crate) use case_list;

@@ -1,0 +1,112 @@
+//! The world of one case.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Collection;
+use crate::app::{AppRecord, AppSlug};
+use crate::outbox::FanoutRow;
+use crate::{AppId, Backend, CallCx, CxInner, Error, ErrorKind, Json, Result, Timestamp};
+
+type Hook<I, O> = Box<dyn Fn(I) -> Pin<Box<dyn Future<Output = O> + Send>> + Send + Sync>;
+
+/// A backend, and what a case does to it from outside.
+pub struct World {
+    backend: Arc<dyn Backend>,
+    pass_time: Option<Hook<Duration, ()>>,
+    outbox_rows: Option<Hook<AppId, Vec<(FanoutRow, Json)>>>,
+}
+
+impl World {
+    /// A world in which time passes by itself and the outbox cannot be seen.
+    pub fn new(backend: Arc<dyn Backend>) -> Self {
+        World { backend, pass_time: None, outbox_rows: None }
+    }
+
+    /// Lets time pass by calling `hook`: for backends whose clock can be moved. Without it cases wait for the
+    /// backend's clock; none needs more than a few seconds.
+    #[must_use]
+    pub fn on_pass_time<F>(mut self, hook: impl Fn(Duration) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.pass_time = Some(Box::new(move |duration| Box::pin(hook(duration))));
+        self
+    }
+
+    /// Shows the outbox: `hook` answers the rows of an app that wait to be delivered, in any order, each as it
+    /// was handed over with the payload of its event. Without it the cases that look there are ignored.
+    #[must_use]
+    pub fn on_outbox_rows<F>(mut self, hook: impl Fn(AppId) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Vec<(FanoutRow, Json)>> + Send + 'static,
+    {
+        self.outbox_rows = Some(Box::new(move |app| Box::pin(hook(app))));
+        self
+    }
+
+    pub(crate) fn backend(&self) -> &dyn Backend {
+        &*self.backend
+    }
+
+    pub(crate) fn shows_outbox(&self) -> bool {
+        self.outbox_rows.is_some()
+    }
+
+    pub(crate) async fn pass_time(&self, duration: Duration) {
+        match &self.pass_time {
+            Some(hook) => hook(duration).await,
+            None => self.backend.clock().sleep(duration).await,
+        }
+    }
+
+    pub(crate) async fn outbox_rows(&self, app: AppId) -> Result<Vec<(FanoutRow, Json)>> {
+        match &self.outbox_rows {
+            Some(hook) => Ok(hook(app).await),
+            None => Err(Error::new(
+                ErrorKind::Unsupported,
+                "conformance.no_outbox",
+                "this world does not show its outbox",
+            )),
+        }
+    }
+
+    /// The time now, as precisely as every backend can keep it.
+    pub(crate) fn now(&self) -> Timestamp {
+        let now = self.backend.clock().now();
+        Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now)
+    }
+
+    /// An app that is not stored yet, with a slug of its own.
+    pub(crate) fn unsaved_app(&self) -> Result<AppRecord> {
+        let id = AppId::new();
+        Ok(AppRecord { id, slug: AppSlug::new(format!("case-{id}"))?, created_at: self.now() })
+    }
+
+    /// A new app.
+    pub(crate) async fn app(&self) -> Result<AppId> {
+        let app = self.unsaved_app()?;
+        self.backend.catalog().create_app(&app).await?;
+        Ok(app.id)
+    }
+
+    /// A collection of a new app.
+    pub(crate) async fn collection(&self) -> Result<Collection> {
+        self.collection_of(self.app().await?)
+    }
+
+    /// The same collection of any app.
+    pub(crate) fn collection_of(&self, app: AppId) -> Result<Collection> {
+        let mut inner = CxInner::new(app);
+        inner.clock = self.backend.clock();
+        Collection::new(self.backend.kv(), CallCx::from(inner), "things")
+    }
+}
+
+impl fmt::Debug for World {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("World").field("backend", &self.backend).finish_non_exhaustive()
+    }
+}
