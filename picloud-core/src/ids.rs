@@ -18,30 +18,36 @@ const ID_BYTES: usize = 10;
 struct Pool {
     bytes: [u8; POOL_BYTES],
     used: usize,
+    /// The time of the last id of this thread, in units of a 4096th of a millisecond.
+    last: u64,
 }
 
 thread_local! {
-    static POOL: RefCell<Pool> = const { RefCell::new(Pool { bytes: [0; POOL_BYTES], used: POOL_BYTES }) };
+    static POOL: RefCell<Pool> =
+        const { RefCell::new(Pool { bytes: [0; POOL_BYTES], used: POOL_BYTES, last: 0 }) };
 }
 
 fn v7() -> Uuid {
-    let random = POOL.with_borrow_mut(|pool| {
-        if pool.used + ID_BYTES > POOL_BYTES {
-            getrandom::fill(&mut pool.bytes).ok()?;
-            pool.used = 0;
+    // A system without randomness or with a clock before 1970: let the library decide.
+    POOL.with_borrow_mut(Pool::next).unwrap_or_else(Uuid::now_v7)
+}
+
+impl Pool {
+    fn next(&mut self) -> Option<Uuid> {
+        if self.used + ID_BYTES > POOL_BYTES {
+            getrandom::fill(&mut self.bytes).ok()?;
+            self.used = 0;
         }
-        let random: [u8; ID_BYTES] = pool.bytes.get(pool.used..pool.used + ID_BYTES)?.try_into().ok()?;
-        pool.used += ID_BYTES;
-        Some(random)
-    });
-    let since_epoch = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .ok()
-        .and_then(|since| u64::try_from(since.as_millis()).ok());
-    match (random, since_epoch) {
-        (Some(random), Some(millis)) => Builder::from_unix_timestamp_millis(millis, &random).into_uuid(),
-        // A system without randomness or with a clock before 1970: let the library decide.
-        _ => Uuid::now_v7(),
+        let mut random: [u8; ID_BYTES] = self.bytes.get(self.used..self.used + ID_BYTES)?.try_into().ok()?;
+        self.used += ID_BYTES;
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
+        let ticks = u64::try_from(since_epoch.as_nanos() * 4096 / 1_000_000).ok()?;
+        // Ids of one thread are in order even when the clock stands still.
+        self.last = ticks.max(self.last + 1);
+        // The twelve bits after the version hold the fraction of the millisecond.
+        let fraction = u16::try_from(self.last % 4096).unwrap_or_default();
+        random[..2].copy_from_slice(&fraction.to_be_bytes());
+        Some(Builder::from_unix_timestamp_millis(self.last / 4096, &random).into_uuid())
     }
 }
 
@@ -49,7 +55,8 @@ macro_rules! id {
     ($(#[$doc:meta])* $name:ident, $what:literal) => {
         $(#[$doc])*
         ///
-        /// A UUID v7: ids made later sort later, to the millisecond.
+        /// A UUID v7: ids that one thread makes are in order; those of different threads and machines are as much in
+        /// order as their clocks agree.
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(transparent)]
         pub struct $name(Uuid);
@@ -128,3 +135,23 @@ id!(
     /// Identifies an event; stable across the deliveries of that event, so that handlers can deduplicate.
     EventId, "event"
 );
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_of_a_thread_are_in_order_and_never_repeat() {
+        let ids: Vec<Uuid> = (0..10_000).map(|_| v7()).collect();
+        assert!(ids.is_sorted_by(|one, two| one < two));
+        assert!(ids.iter().all(|id| id.get_version_num() == 7));
+    }
+
+    #[test]
+    fn ids_carry_the_time() {
+        let before = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
+        let (seconds, nanos) = v7().get_timestamp().unwrap().to_unix();
+        let millis = u128::from(seconds) * 1_000 + u128::from(nanos) / 1_000_000;
+        assert!(millis.abs_diff(before) < 1_000);
+    }
+}

@@ -301,7 +301,13 @@ impl Args<'_, '_> {
         } else {
             error.code().to_owned()
         };
-        Error::new(error.kind(), code, format!("{}, argument `{name}`: {}", self.label, error.message()))
+        let mut told =
+            Error::new(error.kind(), code, format!("{}, argument `{name}`: {}", self.label, error.message()));
+        // Where in the argument.
+        for (name, value) in error.context().filter(|(_, value)| *value != "$") {
+            told = told.with(name, value);
+        }
+        told
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write as _};
 
-use crate::Error;
+use crate::{Error, ErrorKind};
 
 /// Longest path in an error, in bytes: enough to find the place, short enough for a log line.
 const MAX_PATH: usize = 200;
@@ -114,7 +114,11 @@ impl Failure {
 impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
         let path = render(&failure.0.path);
-        Error::invalid(failure.0.code, failure.0.message).with("path", path)
+        let kind = match failure.0.code {
+            "json.too_large" => ErrorKind::TooLarge,
+            _ => ErrorKind::InvalidInput,
+        };
+        Error::new(kind, failure.0.code, failure.0.message).with("path", path)
     }
 }
 

@@ -82,7 +82,7 @@ fn set_tag(value: &mut Dynamic, tag: i64) -> Fallible<()> {
 fn to_json(value: &Dynamic) -> Fallible<Dynamic> {
     let sizes = Sizes::current();
     let max_bytes = usize::try_from(sizes.string).unwrap_or(usize::MAX);
-    let json = convert::to_json(value, ConvertLimits { max_bytes }).map_err(|error| {
+    let json = convert::to_json_text(value, ConvertLimits { max_bytes }).map_err(|error| {
         if error.kind() == crate::ErrorKind::TooLarge {
             too_large("max_string_size", "the JSON text", sizes.string)
         } else {
@@ -90,5 +90,5 @@ fn to_json(value: &Dynamic) -> Fallible<Dynamic> {
         }
     })?;
     sizes.string(0, json.len())?;
-    Ok(json.as_str().to_owned().into())
+    Ok(json.into())
 }
