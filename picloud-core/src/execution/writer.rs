@@ -112,7 +112,8 @@ impl ExecutionLog {
             let Some(first) = inbox.recv().await else { return };
             let mut batch = Vec::new();
             let mut flushed = Vec::new();
-            if self.take(first, &mut batch, &mut flushed, &mut closed) {
+            let may_wait = self.take(first, &mut batch, &mut flushed, &mut closed);
+            if may_wait && self.inner.waiting.load(Ordering::Relaxed) < self.inner.config.max_batch.get() {
                 tokio::time::sleep(self.inner.config.linger).await;
             }
             while batch.len() < self.inner.config.max_batch.get()
