@@ -6,18 +6,40 @@ use std::sync::{Mutex, PoisonError};
 use picloud_core::execution::{ExecutionLogSink, ExecutionRecord};
 use picloud_core::{AppId, Result, async_trait};
 
-/// Most execution records kept of one app; the oldest go first. A busy app fills it in seconds, and a record
-/// may carry 256 KiB of log.
+/// Most execution records kept of one app; the oldest go first. A busy app fills it in seconds.
 pub const MAX_EXECUTIONS: usize = 10_000;
 
+/// Most memory that the records of one app take, in bytes: a record may carry 256 KiB of log.
+pub const MAX_EXECUTION_BYTES: usize = 16 << 20;
+
+/// The records of one app, and what they weigh.
 #[derive(Debug, Default)]
-pub(crate) struct ExecutionLog(Mutex<BTreeMap<AppId, VecDeque<ExecutionRecord>>>);
+struct Kept {
+    records: VecDeque<ExecutionRecord>,
+    bytes: usize,
+}
+
+impl Kept {
+    fn push(&mut self, record: ExecutionRecord) {
+        self.bytes += record.weight();
+        self.records.push_back(record);
+        while self.records.len() > MAX_EXECUTIONS || self.bytes > MAX_EXECUTION_BYTES {
+            match self.records.pop_front() {
+                Some(oldest) => self.bytes -= oldest.weight(),
+                None => break,
+            }
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct ExecutionLog(Mutex<BTreeMap<AppId, Kept>>);
 
 impl ExecutionLog {
     /// What is kept of `app`, oldest first.
     pub(crate) fn of(&self, app: AppId) -> Vec<ExecutionRecord> {
         let apps = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        apps.get(&app).map(|records| records.iter().cloned().collect()).unwrap_or_default()
+        apps.get(&app).map(|kept| kept.records.iter().cloned().collect()).unwrap_or_default()
     }
 }
 
@@ -26,11 +48,7 @@ impl ExecutionLogSink for ExecutionLog {
     async fn write(&self, records: Vec<ExecutionRecord>) -> Result<()> {
         let mut apps = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for record in records {
-            let kept = apps.entry(record.app).or_default();
-            if kept.len() == MAX_EXECUTIONS {
-                kept.pop_front();
-            }
-            kept.push_back(record);
+            apps.entry(record.app).or_default().push(record);
         }
         Ok(())
     }

@@ -40,4 +40,4 @@ mod tables;
 
 pub use backend::MemoryBackend;
 pub use clock::TestClock;
-pub use execution_log::MAX_EXECUTIONS;
+pub use execution_log::{MAX_EXECUTION_BYTES, MAX_EXECUTIONS};

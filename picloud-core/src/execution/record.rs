@@ -141,6 +141,15 @@ impl ExecutionRecord {
             operations: outcome.operations,
         }
     }
+
+    /// About how many bytes of memory the record takes: what bounds whoever keeps many.
+    pub fn weight(&self) -> usize {
+        let texts = [self.error.as_deref(), self.request.as_ref().map(|request| request.path.as_str())];
+        let lines = self.log.lines.iter().map(|line| {
+            size_of_val(line) + line.message.len() + line.data.as_ref().map_or(0, crate::Json::len)
+        });
+        size_of_val(self) + texts.into_iter().flatten().map(str::len).sum::<usize>() + lines.sum::<usize>()
+    }
 }
 
 /// Where execution records go.

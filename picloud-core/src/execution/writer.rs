@@ -17,6 +17,8 @@ use crate::metric;
 pub struct ExecutionLogConfig {
     /// Most records that wait; further ones are dropped and counted. Default: 10 000.
     pub capacity: NonZeroUsize,
+    /// Most bytes of memory that waiting records take; further ones are dropped and counted. Default: 64 MiB.
+    pub max_bytes: usize,
     /// Most records in one batch. Default: 500.
     pub max_batch: NonZeroUsize,
     /// How long a record waits for company, so that a busy server wakes its writer a hundred times a second and not
@@ -29,6 +31,7 @@ impl Default for ExecutionLogConfig {
         let at_least_one = |n| NonZeroUsize::new(n).unwrap_or(NonZeroUsize::MIN);
         ExecutionLogConfig {
             capacity: at_least_one(10_000),
+            max_bytes: 64 << 20,
             max_batch: at_least_one(500),
             linger: Duration::from_millis(10),
         }
@@ -46,6 +49,7 @@ struct Inner {
     items: mpsc::UnboundedSender<Item>,
     inbox: Mutex<Option<mpsc::UnboundedReceiver<Item>>>,
     waiting: AtomicUsize,
+    waiting_bytes: AtomicUsize,
     dropped: AtomicU64,
 }
 
@@ -66,6 +70,7 @@ impl ExecutionLog {
                 items,
                 inbox,
                 waiting: AtomicUsize::new(0),
+                waiting_bytes: AtomicUsize::new(0),
                 dropped: AtomicU64::new(0),
             }),
         }
@@ -73,14 +78,20 @@ impl ExecutionLog {
 
     /// Hands over a record without waiting; drops it, and counts, when too many wait.
     pub(crate) fn record(&self, record: ExecutionRecord) {
-        let inner = &self.inner;
-        if inner.waiting.fetch_add(1, Ordering::Relaxed) >= inner.config.capacity.get()
-            || inner.items.send(Item::Record(Box::new(record))).is_err()
-        {
-            inner.waiting.fetch_sub(1, Ordering::Relaxed);
+        let (inner, weight) = (&self.inner, record.weight());
+        let full = inner.waiting.fetch_add(1, Ordering::Relaxed) >= inner.config.capacity.get();
+        let heavy =
+            inner.waiting_bytes.fetch_add(weight, Ordering::Relaxed) + weight > inner.config.max_bytes;
+        if full || heavy || inner.items.send(Item::Record(Box::new(record))).is_err() {
+            self.left(weight);
             inner.dropped.fetch_add(1, Ordering::Relaxed);
             metric::count("picloud_execution_records_dropped_total");
         }
+    }
+
+    fn left(&self, weight: usize) {
+        self.inner.waiting.fetch_sub(1, Ordering::Relaxed);
+        self.inner.waiting_bytes.fetch_sub(weight, Ordering::Relaxed);
     }
 
     /// How many records were dropped: the buffer was full, or the sink failed.
@@ -138,7 +149,7 @@ impl ExecutionLog {
     ) -> bool {
         match item {
             Item::Record(record) => {
-                self.inner.waiting.fetch_sub(1, Ordering::Relaxed);
+                self.left(record.weight());
                 batch.push(*record);
                 return true;
             }
@@ -167,5 +178,107 @@ impl fmt::Debug for ExecutionLog {
             .field("waiting", &self.inner.waiting.load(Ordering::Relaxed))
             .field("dropped", &self.dropped())
             .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::execution::{Failure, FailureClass, Invocation, Outcome};
+    use crate::script::{Owner, ScriptKind, ScriptName, ScriptRecord};
+    use crate::{AppId, Error, Result, ScriptId, Timestamp};
+
+    fn record() -> ExecutionRecord {
+        let script = ScriptRecord {
+            id: ScriptId::new(),
+            name: ScriptName::new("test").unwrap(),
+            kind: ScriptKind::Endpoint,
+            source: "1".into(),
+            version: 1,
+            sandbox: Default::default(),
+            timeout_seconds: None,
+            owner: Owner::Api,
+            created_at: Timestamp::UNIX_EPOCH,
+            updated_at: Timestamp::UNIX_EPOCH,
+        };
+        let invocation = Invocation::new(AppId::new(), Arc::new(script));
+        let outcome = Outcome::refused(invocation.execution, Failure::new(FailureClass::Runtime, "no"));
+        ExecutionRecord::new(&invocation, &outcome, Timestamp::UNIX_EPOCH)
+    }
+
+    /// Counts batches and records; fails when told to.
+    #[derive(Debug, Default)]
+    struct Counting {
+        batches: Mutex<Vec<usize>>,
+        broken: bool,
+    }
+
+    #[async_trait::async_trait]
+    impl ExecutionLogSink for Counting {
+        async fn write(&self, records: Vec<ExecutionRecord>) -> Result<()> {
+            self.batches.lock().unwrap().push(records.len());
+            if self.broken { Err(Error::internal("no room")) } else { Ok(()) }
+        }
+    }
+
+    fn log(capacity: usize, max_batch: usize) -> ExecutionLog {
+        let at_least_one = |n| NonZeroUsize::new(n).unwrap();
+        let config = ExecutionLogConfig {
+            capacity: at_least_one(capacity),
+            max_batch: at_least_one(max_batch),
+            ..ExecutionLogConfig::default()
+        };
+        ExecutionLog::new(config)
+    }
+
+    #[tokio::test]
+    async fn records_reach_the_sink_in_batches_and_closing_loses_none() {
+        let (log, sink) = (log(100, 10), Arc::new(Counting::default()));
+        (0..25).for_each(|_| log.record(record()));
+        log.close();
+        log.clone().run(sink.clone()).await;
+        assert_eq!(*sink.batches.lock().unwrap(), [10, 10, 5]);
+        assert_eq!(log.dropped(), 0);
+    }
+
+    #[tokio::test]
+    async fn what_does_not_fit_is_dropped_and_counted() {
+        let (log, sink) = (log(10, 100), Arc::new(Counting::default()));
+        (0..25).for_each(|_| log.record(record()));
+        log.close();
+        log.clone().run(sink.clone()).await;
+        assert_eq!(sink.batches.lock().unwrap().iter().sum::<usize>(), 10);
+        assert_eq!(log.dropped(), 15);
+    }
+
+    #[tokio::test]
+    async fn long_logs_are_bounded_by_their_bytes() {
+        let config = ExecutionLogConfig { max_bytes: 10_000, ..ExecutionLogConfig::default() };
+        let log = ExecutionLog::new(config);
+        let mut heavy = record();
+        heavy.error = Some("x".repeat(9_000));
+        (0..5).for_each(|_| log.record(heavy.clone()));
+        assert_eq!(log.dropped(), 4);
+    }
+
+    #[tokio::test]
+    async fn a_failing_sink_loses_its_batch_and_nothing_else() {
+        let (log, sink) = (log(100, 10), Arc::new(Counting { broken: true, ..Counting::default() }));
+        (0..15).for_each(|_| log.record(record()));
+        log.close();
+        log.clone().run(sink.clone()).await;
+        assert_eq!(*sink.batches.lock().unwrap(), [10, 5]);
+        assert_eq!(log.dropped(), 15);
+    }
+
+    #[tokio::test]
+    async fn a_flush_waits_for_what_was_handed_over() {
+        let (log, sink) = (log(100, 10), Arc::new(Counting::default()));
+        let writer = tokio::spawn(log.clone().run(sink.clone()));
+        (0..7).for_each(|_| log.record(record()));
+        log.flush().await;
+        assert_eq!(sink.batches.lock().unwrap().iter().sum::<usize>(), 7);
+        log.close();
+        writer.await.unwrap();
     }
 }
