@@ -6,7 +6,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header, request};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, header, request};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use picloud_core::app::AppState;
 use picloud_core::authz::{Capability, Principal, PrincipalKind};
@@ -15,6 +15,15 @@ use picloud_core::route::{Allow, DispatchMode, RouteMatch, is_reserved, normaliz
 use picloud_core::{Picloud, script::ScriptRecord};
 
 use crate::{ApiError, RouterConfig};
+
+/// What a route leads to.
+struct Found {
+    app: Arc<AppState>,
+    script: Arc<ScriptRecord>,
+    path: String,
+    params: Vec<(Arc<str>, String)>,
+    rest: String,
+}
 
 /// What every handler needs.
 #[derive(Debug, Clone)]
@@ -28,7 +37,7 @@ struct Inner {
 
 pub(crate) fn router<S: Clone + Send + Sync + 'static>(cloud: &Picloud, config: &RouterConfig) -> Router<S> {
     let handler = Handler::new(cloud, config);
-    Router::new().fallback(async move |request: Request<Body>| handler.answer(request).await)
+    Router::new().fallback(move |request: Request<Body>| handler.clone().answer(request))
 }
 
 impl Handler {
@@ -44,62 +53,70 @@ impl Handler {
         &self.0.config
     }
 
-    async fn answer(&self, request: Request<Body>) -> Response {
-        let is_head = request.method() == Method::HEAD;
-        let mut response = self.try_answer(request).await.unwrap_or_else(IntoResponse::into_response);
+    async fn answer(self, request: Request<Body>) -> Response {
+        let (parts, body) = request.into_parts();
+        let is_head = parts.method == Method::HEAD;
+        let mut response = match self.route(&parts) {
+            Ok(found) => self.respond(found, parts, body).await.unwrap_or_else(IntoResponse::into_response),
+            Err(response) => *response,
+        };
         if is_head {
             without_body(&mut response);
         }
         response
     }
 
-    async fn try_answer(&self, request: Request<Body>) -> Result<Response, ApiError> {
-        let (parts, body) = request.into_parts();
-        let host = host_of(&parts);
+    /// Which script answers; or the answer, where there is none.
+    fn route(&self, parts: &request::Parts) -> Result<Found, Box<Response>> {
+        let refuse = |error: ApiError| Box::new(error.into_response());
+        let host = host_of(parts);
         let app = self.cloud().resolve_app(host, &parts.headers).ok_or_else(|| {
-            ApiError::new(StatusCode::NOT_FOUND, "app.not_found", "no app answers to this host")
+            refuse(ApiError::new(StatusCode::NOT_FOUND, "app.not_found", "no app answers to this host"))
         })?;
         let path = normalize_path(parts.uri.path()).map_err(|error| {
-            ApiError::new(StatusCode::BAD_REQUEST, "route.invalid_path", error.to_string())
+            refuse(ApiError::new(StatusCode::BAD_REQUEST, "route.invalid_path", error.to_string()))
         })?;
         // A capture could match it, but what the host keeps to itself no script answers.
         if is_reserved(&path, &self.cloud().config().reserved_prefixes) {
-            return Err(not_found());
+            return Err(refuse(not_found()));
         }
-        let (script, params, rest) = match app.routes().find(host, &path, &parts.method) {
+        match app.routes().find(host, &path, &parts.method) {
             RouteMatch::Found { route, params, rest } => {
                 if route.dispatch_mode == DispatchMode::Async {
                     let text = "async routes are not available in this version";
-                    return Err(ApiError::new(StatusCode::NOT_IMPLEMENTED, "route.async_unavailable", text));
+                    let error = ApiError::new(StatusCode::NOT_IMPLEMENTED, "route.async_unavailable", text);
+                    return Err(refuse(error));
                 }
                 // The table and the scripts are one snapshot.
-                let script = app.script_by_id(route.script).ok_or_else(not_found)?;
-                (script, params, rest)
+                let script = app.script_by_id(route.script).ok_or_else(|| refuse(not_found()))?;
+                Ok(Found { path: path.into_string(), script, params, rest, app })
             }
             RouteMatch::MethodNotAllowed { allow } => {
                 let text = format!("this path answers {allow}, not {}", parts.method);
-                return Err(ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "route.method_not_allowed", text)
-                    .header(header::ALLOW, allow_header(&allow)));
+                let error = ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "route.method_not_allowed", text);
+                Err(refuse(error.header(header::ALLOW, allow_header(&allow))))
             }
             RouteMatch::Options { allow } => {
                 let mut response = Response::new(Body::empty());
                 *response.status_mut() = StatusCode::NO_CONTENT;
                 response.headers_mut().insert(header::ALLOW, allow_header(&allow));
-                return Ok(response);
+                Err(Box::new(response))
             }
-            RouteMatch::NotFound => return Err(not_found()),
-        };
-        let path = path.into_string();
+            RouteMatch::NotFound => Err(refuse(not_found())),
+        }
+    }
+
+    async fn respond(&self, found: Found, parts: request::Parts, body: Body) -> Result<Response, ApiError> {
         let principal = self.principal(&parts).await;
         let body = self.body(&parts.headers, body).await?;
-        let mut http = HttpRequest::new(parts.method.clone(), path);
-        http.host = normalize_host(host).into_owned();
+        let mut http = HttpRequest::new(parts.method, found.path);
+        http.host = normalize_host(host_in(&parts.uri, &parts.headers)).into_owned();
         http.query = parts.uri.query().map(str::to_owned);
-        http.params = params;
-        http.rest = rest;
+        http.params = found.params;
+        http.rest = found.rest;
         http.headers = parts.headers;
         http.body = body;
-        Ok(self.run(&app, script, http, principal).await)
+        Ok(self.run(&found.app, found.script, http, principal).await)
     }
 
     /// Runs a script and makes a response of what it came to.
@@ -194,8 +211,12 @@ fn allow_header(allow: &Allow) -> HeaderValue {
 
 /// The host that a request names, as sent: in the target, or in the header.
 pub(crate) fn host_of(parts: &request::Parts) -> &str {
-    let in_header = || parts.headers.get(header::HOST).and_then(|host| host.to_str().ok());
-    parts.uri.host().or_else(in_header).unwrap_or("")
+    host_in(&parts.uri, &parts.headers)
+}
+
+fn host_in<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> &'a str {
+    let in_header = || headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    uri.host().or_else(in_header).unwrap_or("")
 }
 
 fn into_response(answer: HttpResponse) -> Response {

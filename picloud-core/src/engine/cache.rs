@@ -63,7 +63,7 @@ impl ScriptCache {
         let entry = entries.lru.get(&script.id).filter(|entry| entry.version == script.version)?;
         let found = entry.compilation.get().cloned();
         if found.is_some() {
-            metric::count("picloud_script_cache_hits_total");
+            metric::count!("picloud_script_cache_hits_total");
         }
         found
     }
@@ -81,7 +81,7 @@ impl ScriptCache {
         {
             return entry.compilation.clone();
         }
-        metric::count("picloud_script_cache_misses_total");
+        metric::count!("picloud_script_cache_misses_total");
         let weight = ENGINE_WEIGHT + script.source.len() * WEIGHT_PER_BYTE;
         let compilation = Compilation::default();
         let entry = Entry { version: script.version, weight, compilation: compilation.clone() };

@@ -4,6 +4,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use http::Method;
 use serde::Serialize;
 
 use super::{FailureClass, InvocationType, Outcome, Position};
@@ -50,13 +51,18 @@ impl From<Option<FailureClass>> for ExecutionStatus {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct RequestSummary {
     /// The method.
-    pub method: String,
+    #[serde(serialize_with = "method_as_text")]
+    pub method: Method,
     /// The host.
     pub host: String,
     /// The path, below the mount point.
     pub path: String,
     /// Length of the body in bytes.
     pub body_bytes: u64,
+}
+
+fn method_as_text<S: serde::Serializer>(method: &Method, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(method.as_str())
 }
 
 /// The response, as far as a record keeps it.

@@ -85,7 +85,7 @@ impl ExecutionLog {
         if full || heavy || inner.items.send(Item::Record(Box::new(record))).is_err() {
             self.left(weight);
             inner.dropped.fetch_add(1, Ordering::Relaxed);
-            metric::count("picloud_execution_records_dropped_total");
+            metric::count!("picloud_execution_records_dropped_total");
         }
     }
 
@@ -166,7 +166,7 @@ impl ExecutionLog {
         let records = batch.len() as u64;
         if let Err(error) = sink.write(batch).await {
             self.inner.dropped.fetch_add(records, Ordering::Relaxed);
-            metric::count("picloud_execution_log_failures_total");
+            metric::count!("picloud_execution_log_failures_total");
             tracing::warn!(%error, records, "execution records were lost: their sink failed");
         }
     }

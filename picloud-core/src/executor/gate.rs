@@ -88,17 +88,17 @@ impl Gate {
     pub(crate) fn enter(self: &Arc<Self>, app: AppId) -> Result<Permit, Full> {
         let counter = self.counter(app);
         if counter.leaked.load(Ordering::Relaxed) > self.config.max_leaked_memory {
-            metric::count_with("picloud_gate_refusals_total", "limit", "leaked");
+            metric::count!("picloud_gate_refusals_total", "limit" => "leaked");
             return Err(Full::Leaked);
         }
         if counter.inside.fetch_add(1, Ordering::Relaxed) >= self.config.max_executions_per_app {
             counter.inside.fetch_sub(1, Ordering::Relaxed);
-            metric::count_with("picloud_gate_refusals_total", "limit", "app");
+            metric::count!("picloud_gate_refusals_total", "limit" => "app");
             return Err(Full::App);
         }
         if self.total.fetch_add(1, Ordering::AcqRel) >= self.config.max_executions {
             self.leave(&counter);
-            metric::count_with("picloud_gate_refusals_total", "limit", "process");
+            metric::count!("picloud_gate_refusals_total", "limit" => "process");
             return Err(Full::Process);
         }
         Ok(Permit { gate: Arc::clone(self), app: counter })

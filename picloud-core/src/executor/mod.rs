@@ -527,13 +527,11 @@ fn record(shared: &Shared, mut invocation: Box<Invocation>, outcome: &Outcome, a
     if invocation.unrecorded {
         return;
     }
-    let class = outcome.result.as_ref().err().map_or("success", |failure| failure.class.as_str());
-    metric::count_with("picloud_executions_total", "class", class);
-    metric::seconds("picloud_execution_seconds", outcome.duration);
+    metric::execution(outcome.result.as_ref().err().map(|failure| failure.class), outcome.duration);
     let request = invocation.request.take();
     let mut record = ExecutionRecord::new(&invocation, outcome, at);
     record.request = request.map(|request| RequestSummary {
-        method: request.method.to_string(),
+        method: request.method,
         host: request.host,
         path: request.path,
         body_bytes: request.body.len() as u64,

@@ -9,6 +9,7 @@ use crate::authz::Capability;
 use crate::kv::{
     Entry, Key, KvService, ListOptions, MAX_KEY_BYTES, MAX_TTL_SECONDS, MAX_VALUE_BYTES, SetOptions,
 };
+use crate::metric::call;
 use crate::outbox::EventSource;
 use crate::page::{MAX_PAGE_SIZE, Page};
 use crate::{CallCx, CollectionName, Error, ErrorKind, Json, Result};
@@ -63,7 +64,7 @@ fn check_prefix(prefix: Option<&str>) -> Result<()> {
 #[deny(clippy::missing_trait_methods)]
 impl KvService for GuardedKv {
     async fn get(&self, cx: &CallCx, collection: &CollectionName, key: &Key) -> Result<Option<Json>> {
-        self.door.read(cx, "kv.get", Capability::AppKvRead, self.inner.get(cx, collection, key)).await
+        self.door.read(cx, call!("kv.get"), Capability::AppKvRead, self.inner.get(cx, collection, key)).await
     }
 
     async fn get_many(
@@ -80,7 +81,7 @@ impl KvService for GuardedKv {
             ));
         }
         self.door
-            .read(cx, "kv.get_many", Capability::AppKvRead, self.inner.get_many(cx, collection, keys))
+            .read(cx, call!("kv.get_many"), Capability::AppKvRead, self.inner.get_many(cx, collection, keys))
             .await
     }
 
@@ -97,7 +98,7 @@ impl KvService for GuardedKv {
         self.door
             .write(
                 cx,
-                "kv.set",
+                call!("kv.set"),
                 Capability::AppKvWrite,
                 EventSource::Kv { collection, key },
                 async |cx: CallCx| self.inner.set(&cx, collection, key, value, options).await,
@@ -109,7 +110,7 @@ impl KvService for GuardedKv {
         self.door
             .write(
                 cx,
-                "kv.delete",
+                call!("kv.delete"),
                 Capability::AppKvWrite,
                 EventSource::Kv { collection, key },
                 async |cx: CallCx| self.inner.delete(&cx, collection, key).await,
@@ -121,7 +122,7 @@ impl KvService for GuardedKv {
         self.door
             .write(
                 cx,
-                "kv.increment",
+                call!("kv.increment"),
                 Capability::AppKvWrite,
                 EventSource::Kv { collection, key },
                 async |cx: CallCx| self.inner.increment(&cx, collection, key, by).await,
@@ -143,7 +144,7 @@ impl KvService for GuardedKv {
         self.door
             .write(
                 cx,
-                "kv.compare_and_set",
+                call!("kv.compare_and_set"),
                 Capability::AppKvWrite,
                 EventSource::Kv { collection, key },
                 async |cx: CallCx| self.inner.compare_and_set(&cx, collection, key, expected, value).await,
@@ -158,6 +159,8 @@ impl KvService for GuardedKv {
         options: &ListOptions,
     ) -> Result<Page<Entry>> {
         check_prefix(options.prefix.as_deref())?;
-        self.door.read(cx, "kv.list", Capability::AppKvRead, self.inner.list(cx, collection, options)).await
+        self.door
+            .read(cx, call!("kv.list"), Capability::AppKvRead, self.inner.list(cx, collection, options))
+            .await
     }
 }

@@ -12,9 +12,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::authz::Capability;
+use crate::metric::Call;
 use crate::outbox::{EventSource, Fanout};
 use crate::services::Services;
-use crate::{AppId, CallCx, Error, ErrorKind, Result, metric};
+use crate::{AppId, CallCx, Error, ErrorKind, Result};
 
 /// Matches triggers: which outbox rows must a write take along?
 #[async_trait]
@@ -47,28 +48,28 @@ impl Door {
     async fn read<T>(
         &self,
         cx: &CallCx,
-        name: &'static str,
+        call: Call,
         capability: Capability,
-        call: impl Future<Output = Result<T>>,
+        future: impl Future<Output = Result<T>>,
     ) -> Result<T> {
         cx.require(capability)?;
-        bounded(cx, name, call).await
+        bounded(cx, call, future).await
     }
 
     /// Lets a call that writes through, with its outbox rows; repeats it while the app changes under it.
     async fn write<'a, T, F>(
         &'a self,
         cx: &'a CallCx,
-        name: &'static str,
+        call: Call,
         capability: Capability,
         source: EventSource<'a>,
-        mut call: impl FnMut(CallCx) -> F,
+        mut attempt: impl FnMut(CallCx) -> F,
     ) -> Result<T>
     where
         F: Future<Output = Result<T>>,
     {
         cx.require(capability)?;
-        bounded(cx, name, async {
+        bounded(cx, call, async {
             for _ in 0..ATTEMPTS {
                 let fanout = match self.source.fanout(cx.app(), &source) {
                     Some(fanout) => fanout,
@@ -78,7 +79,7 @@ impl Door {
                         self.source.fanout(cx.app(), &source).ok_or_else(|| no_such_app(cx.app()))?
                     }
                 };
-                match call(cx.with_fanout(fanout)).await {
+                match attempt(cx.with_fanout(fanout)).await {
                     Err(error) if Fanout::is_stale(&error) => self.source.reload(cx.app()).await?,
                     answer => return answer,
                 }
@@ -98,22 +99,22 @@ pub(crate) fn no_such_app(app: AppId) -> Error {
 }
 
 /// Runs a call until the deadline of its context, and counts it.
-async fn bounded<T>(cx: &CallCx, name: &'static str, call: impl Future<Output = Result<T>>) -> Result<T> {
+async fn bounded<T>(cx: &CallCx, call: Call, future: impl Future<Output = Result<T>>) -> Result<T> {
     let answer = match cx.deadline() {
         // An execution is stopped by its executor, host calls included.
-        None => call.await,
-        Some(_) if cx.execution().is_some() => call.await,
-        Some(deadline) => match tokio::time::timeout_at(deadline.into(), call).await {
+        None => future.await,
+        Some(_) if cx.execution().is_some() => future.await,
+        Some(deadline) => match tokio::time::timeout_at(deadline.into(), future).await {
             Ok(answer) => answer,
             Err(_) => Err(Error::new(ErrorKind::Timeout, "timeout", "the deadline of the call passed")),
         },
     };
-    metric::count_with("picloud_service_calls_total", "call", name);
+    (call.count)();
     if let Err(error) = &answer
         && matches!(error.kind(), ErrorKind::Internal | ErrorKind::Unavailable)
     {
         // What went wrong inside is for the operator; a script sees code and message.
-        tracing::error!(call = name, app = %cx.app(), error = ?error, "a service call failed");
+        tracing::error!(call = call.name, app = %cx.app(), error = ?error, "a service call failed");
     }
     answer
 }

@@ -15,7 +15,7 @@ pub use config::PicloudConfig;
 use control::Control;
 
 use crate::app::{AppRecord, AppResolver, AppSlug, AppState, Apps};
-use crate::authz::{Anonymous, Principal, PrincipalResolver};
+use crate::authz::{Principal, PrincipalResolver};
 use crate::backend::Backend;
 use crate::engine::cache::ScriptCache;
 use crate::engine::compile::Toolbox;
@@ -61,7 +61,7 @@ struct Inner {
     cache: Arc<ScriptCache>,
     executor: LocalExecutor,
     log: ExecutionLog,
-    principals: Arc<dyn PrincipalResolver>,
+    principals: Option<Arc<dyn PrincipalResolver>>,
     resolver: Option<Arc<dyn AppResolver>>,
     config: PicloudConfig,
     control: Control,
@@ -73,7 +73,7 @@ pub struct PicloudBuilder {
     backend: Arc<dyn Backend>,
     config: PicloudConfig,
     modules: Vec<ScriptModule>,
-    principals: Arc<dyn PrincipalResolver>,
+    principals: Option<Arc<dyn PrincipalResolver>>,
     resolver: Option<Arc<dyn AppResolver>>,
     sink: Option<Arc<dyn ExecutionLogSink>>,
     services: Services,
@@ -97,7 +97,7 @@ impl PicloudBuilder {
     /// Who sends requests. Default: everybody is anonymous.
     #[must_use]
     pub fn principals(mut self, resolver: impl PrincipalResolver) -> Self {
-        self.principals = Arc::new(resolver);
+        self.principals = Some(Arc::new(resolver));
         self
     }
 
@@ -188,7 +188,7 @@ impl Picloud {
             backend: Arc::new(backend),
             config: PicloudConfig::default(),
             modules: Vec::new(),
-            principals: Arc::new(Anonymous),
+            principals: None,
             resolver: None,
             sink: None,
             services,
@@ -248,7 +248,8 @@ impl Picloud {
     /// Who sent a request with these headers. A failing look-up is logged and counts as anonymous: public
     /// traffic goes on while a store is down.
     pub async fn resolve_principal(&self, headers: &http::HeaderMap) -> Option<Arc<Principal>> {
-        match self.inner.principals.resolve(headers).await {
+        let resolver = self.inner.principals.as_ref()?;
+        match resolver.resolve(headers).await {
             Ok(principal) => principal.map(Arc::new),
             Err(error) => {
                 tracing::warn!(%error, "the principal could not be resolved; the request counts as anonymous");

@@ -67,7 +67,13 @@ pub fn check_reserved<P: AsRef<str>>(pattern: &PathPattern, prefixes: &[P]) -> R
 
 /// Whether the host answers this path itself, so that it must not be looked up in a [`RouteTable`](super::RouteTable).
 pub fn is_reserved<P: AsRef<str>>(path: &NormalPath<'_>, prefixes: &[P]) -> bool {
-    covering(|| path.segments(), prefixes).is_some()
+    prefixes.iter().map(AsRef::as_ref).any(|prefix| match prefix.strip_suffix('/').unwrap_or(prefix) {
+        // The usual case is settled without taking anything apart.
+        plain if plain.starts_with('/') && !plain.contains("//") => {
+            path.as_str().strip_prefix(plain).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        }
+        _ => covering(|| path.segments(), &[prefix]).is_some(),
+    })
 }
 
 /// The first prefix whose segments are the first of `segments`. An empty text is no prefix, `/` covers all.
