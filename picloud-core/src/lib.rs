@@ -1,4 +1,49 @@
-//! Traits, sandboxed script engine, routes and control plane of picloud.
+//! Serverless scripting for any Rust application: traits, sandboxed engine, routes and the handle of picloud.
+//!
+//! A host picks a backend, starts a [`Picloud`], and creates an [`App`] for each tenant. An app is a set of scripts
+//! with routes; a script answers requests and reaches services, within limits that it cannot get past.
+//!
+//! ```
+//! use picloud_core::execution::HttpRequest;
+//! use picloud_core::script::Bundle;
+//! use picloud_core::{Backend, Picloud, Result};
+//!
+//! async fn greet(backend: impl Backend) -> Result<()> {
+//!     let cloud = Picloud::builder(backend).start().await?;
+//!     let app = cloud.create_app("shop").await?;
+//!     let source = "//! route GET /greet/:name\n`hello ${ctx.request.params.name}`";
+//!     app.deploy(&Bundle::new().file("greet", source)?).await?;
+//!
+//!     let answer = app.request(HttpRequest::new(http::Method::GET, "/greet/ada")).await?;
+//!     assert_eq!(answer.body, "\"hello ada\"");
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # Where to look
+//!
+//! | for | see |
+//! |---|---|
+//! | starting, settings, shutdown | [`Picloud`], [`PicloudBuilder`], [`PicloudConfig`] |
+//! | deploying, calling a script, host access to services | [`App`], [`script::Bundle`] |
+//! | functions of your own for scripts | [`ScriptModule`] |
+//! | limits | [`engine::Limits`], [`executor::GateConfig`], [`alloc`] |
+//! | logins, several apps | [`authz::PrincipalResolver`], [`app::AppResolver`] |
+//! | what a script came to, and where records go | [`execution::Outcome`], [`execution::ExecutionLogSink`] |
+//! | the KV service | [`kv::KvService`] |
+//! | writing a backend | [`Backend`], [`catalog::Catalog`], and `conformance` behind the feature of that name |
+//!
+//! # What it does not do
+//!
+//! It has no storage (a backend brings it), no web server (`picloud-axum` does), and never reads the environment
+//! but in [`PicloudConfig::from_env`] and [`engine::SandboxCeiling::from_env`]. Triggers, schedules and queues are not there
+//! yet.
+//!
+//! # Features
+//!
+//! - `metrics` (default): counters and histograms through the `metrics` facade; without it they compile to nothing.
+//! - `conformance`: the contract of a backend as runnable tests.
+//! - `fuzzing`: what fuzz targets and benches call from inside. Not part of the interface.
 
 pub mod alloc;
 pub mod app;

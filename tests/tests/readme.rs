@@ -1,0 +1,62 @@
+//! The scripts of the README do what it says.
+
+use http::Method;
+use picloud_core::execution::HttpRequest;
+use picloud_core::script::Bundle;
+use picloud_core::{App, Picloud};
+use picloud_memory::MemoryBackend;
+
+const README: &str = include_str!("../../README.md");
+
+/// The blocks of the README that are scripts, in order.
+fn scripts() -> Vec<&'static str> {
+    README.split("```rhai\n").skip(1).filter_map(|rest| rest.split("```").next()).collect()
+}
+
+/// An app with the `n`-th script of the README, named `script`.
+async fn app_with(n: usize) -> App {
+    let cloud = Picloud::builder(MemoryBackend::new()).start().await.unwrap();
+    let app = cloud.create_app("readme").await.unwrap();
+    app.deploy(&Bundle::new().file("script", scripts()[n]).unwrap()).await.unwrap();
+    app
+}
+
+async fn answer(app: &App, method: Method, path: &str) -> String {
+    let response = app.request(HttpRequest::new(method, path)).await.unwrap();
+    String::from_utf8(response.body.to_vec()).unwrap()
+}
+
+#[tokio::test]
+async fn the_greeting_greets() {
+    let app = app_with(0).await;
+    assert_eq!(answer(&app, Method::GET, "/greet/ada").await, r#"{"language":"none","message":"hello ada"}"#);
+}
+
+#[tokio::test]
+async fn the_counter_counts() {
+    let app = app_with(1).await;
+    answer(&app, Method::POST, "/counter/a").await;
+    answer(&app, Method::POST, "/counter/a").await;
+    assert_eq!(answer(&app, Method::GET, "/counter/a").await, r#"{"count":2,"name":"a"}"#);
+}
+
+#[tokio::test]
+async fn a_service_error_is_caught_by_its_code() {
+    let app = app_with(2).await;
+    app.kv("totals").unwrap().set("visits", "many").await.unwrap();
+    let script = app.script("script").unwrap();
+    let response = script.request(HttpRequest::new(Method::GET, "/")).await.unwrap();
+    assert_eq!(response.status, http::StatusCode::CONFLICT);
+}
+
+#[tokio::test]
+async fn what_succeeds_is_the_answer() {
+    let app = app_with(2).await;
+    let count: i64 = app.script("script").unwrap().call(&()).await.unwrap();
+    assert_eq!(count, 1);
+}
+
+#[test]
+fn every_script_of_the_readme_is_tried_here() {
+    assert_eq!(scripts().len(), 3);
+}
