@@ -13,8 +13,9 @@ use super::compile::Compiled;
 use super::fiber::{self, Suspend};
 use super::{ctx, failure, response};
 use crate::execution::{Answer, Failure, FailureClass, Invocation};
+use crate::executor::Shared;
 use crate::log::{LogBuffer, LogLevel, LogLine};
-use crate::{CallCx, Clock, CxInner, Error, Json, Result};
+use crate::{CallCx, CxInner, Error, Json, Result};
 
 /// A future that a script waits for. Polled and dropped by the owner of the fiber.
 pub(crate) type HostCall = Pin<Box<dyn Future<Output = ()>>>;
@@ -22,9 +23,9 @@ pub(crate) type HostCall = Pin<Box<dyn Future<Output = ()>>>;
 /// The data of one execution. Reached through [`fiber::current`]; never leaves its thread.
 pub(crate) struct Run {
     pub(crate) budget: Budget,
-    pub(crate) compiled: Arc<Compiled>,
+    pub(crate) compiled: Rc<Arc<Compiled>>,
     pub(crate) invocation: Box<Invocation>,
-    pub(crate) clock: Arc<dyn Clock>,
+    surroundings: Rc<Arc<Shared>>,
     call: RefCell<Option<HostCall>>,
     cx: OnceCell<CallCx>,
     log: OnceCell<Arc<LogBuffer>>,
@@ -38,15 +39,15 @@ pub(crate) struct Run {
 impl Run {
     pub(crate) fn new(
         budget: Budget,
-        compiled: Arc<Compiled>,
+        compiled: Rc<Arc<Compiled>>,
         invocation: Box<Invocation>,
-        clock: Arc<dyn Clock>,
+        surroundings: Rc<Arc<Shared>>,
     ) -> Self {
         Run {
             budget,
             compiled,
             invocation,
-            clock,
+            surroundings,
             call: RefCell::new(None),
             cx: OnceCell::new(),
             log: OnceCell::new(),
@@ -84,7 +85,7 @@ impl Run {
                     trace: invocation.trace,
                     trigger_depth: invocation.trigger_depth,
                     deadline: Some(self.budget.deadline()),
-                    clock: self.clock.clone(),
+                    clock: self.surroundings.clock.clone(),
                     log: Some(self.log_buffer().clone()),
                 })
             })
@@ -117,7 +118,12 @@ impl Run {
             LogLevel::Warn => forward!(warn),
             LogLevel::Error => forward!(error),
         }
-        self.log_buffer().push(LogLine { at: self.clock.now(), level, message: message.to_owned(), data });
+        self.log_buffer().push(LogLine {
+            at: self.surroundings.clock.now(),
+            level,
+            message: message.to_owned(),
+            data,
+        });
     }
 
     /// What `ctx` is inside functions.

@@ -33,7 +33,8 @@ use crate::execution::{
     RequestSummary, ResponseSummary,
 };
 use crate::log::LogLines;
-use crate::{Clock, Error, ExecutionId, Result, Timestamp, metric};
+use crate::{AppId, Clock, Error, ExecutionId, Result, Timestamp, metric};
+use worker::Resident;
 
 /// Runs a script and answers what it came to.
 ///
@@ -157,7 +158,7 @@ impl LocalExecutor {
 
     /// Runs a script. As [`Executor::execute`], without the box.
     pub fn run(&self, invocation: Invocation) -> Execute {
-        Execute { shared: self.shared.clone(), state: State::New(Box::new(invocation)) }
+        Execute { state: State::New(self.shared.clone(), Box::new(invocation)) }
     }
 
     /// The runtimes of the executor threads, for those who want to serve where scripts run.
@@ -252,7 +253,7 @@ fn thread_main(
                 Order::Run(start, reply) => {
                     // Counted from here on by the execution itself.
                     counter.fetch_sub(1, Ordering::Relaxed);
-                    drop(tokio::spawn(handed_over(start, reply)));
+                    handed_over(*start, reply).await;
                 }
                 Order::Adopt(here, reply) => drop(tokio::spawn(adopted(here, reply))),
                 Order::StopAll(why) => worker::stop_all(why),
@@ -266,11 +267,20 @@ fn thread_main(
     worker::uninstall();
 }
 
-/// An execution whose caller is on another thread.
-async fn handed_over(start: Box<Start>, reply: oneshot::Sender<Box<Outcome>>) {
-    match Here::begin(*start) {
-        Ok(here) => adopted(here, reply).await,
-        Err(outcome) => drop(reply.send(outcome)),
+/// An execution whose caller is on another thread. Most end with their first turn: those need no task of their own.
+async fn handed_over(start: Start, reply: oneshot::Sender<Box<Outcome>>) {
+    let Start { shared, permit, compiled, invocation } = start;
+    let compiled = worker::settle(compiled, &invocation.script);
+    let mut here = match Here::begin(shared, permit, compiled, invocation) {
+        Ok(here) => here,
+        Err(outcome) => return drop(reply.send(outcome)),
+    };
+    match std::future::poll_fn(|cx| Poll::Ready(worker::poll(here.key, cx))).await {
+        Poll::Ready(outcome) => {
+            here.over = true;
+            let _ = reply.send(outcome);
+        }
+        Poll::Pending => drop(tokio::spawn(adopted(here, reply))),
     }
 }
 
@@ -301,8 +311,12 @@ struct Here {
 
 impl Here {
     /// Begins on this thread, which must be one of the executor's.
-    fn begin(start: Start) -> Result<Self, Box<Outcome>> {
-        let Start { shared, permit, compiled, invocation } = start;
+    fn begin(
+        shared: Arc<Shared>,
+        permit: Permit,
+        compiled: Resident,
+        invocation: Box<Invocation>,
+    ) -> Result<Self, Box<Outcome>> {
         let detach = invocation.detach_on_drop;
         let (thread, key) = worker::start(&shared, permit, compiled, invocation)?;
         Ok(Here { shared, thread, key, detach, over: false })
@@ -340,78 +354,97 @@ impl Drop for Here {
 }
 
 enum State {
-    New(Box<Invocation>),
-    Compiling(Permit, Box<Invocation>, Pin<Box<dyn Future<Output = Result<Arc<Compiled>, Failure>> + Send>>),
+    New(Arc<Shared>, Box<Invocation>),
+    Compiling(Arc<Shared>, Permit, Box<Invocation>, Compiling),
     Here(Here),
     There(oneshot::Receiver<Box<Outcome>>),
     Over,
 }
 
+type Compiling = Pin<Box<dyn Future<Output = Result<Arc<Compiled>, Failure>> + Send>>;
+
 /// The future of [`LocalExecutor::run`].
 #[must_use = "a script runs when its future is polled"]
 pub struct Execute {
-    shared: Arc<Shared>,
     state: State,
 }
 
-impl Execute {
-    fn refuse(&self, invocation: Box<Invocation>, failure: Failure) -> Poll<Outcome> {
-        Poll::Ready(record_refused(&self.shared, invocation, failure))
+fn admit(shared: &Shared, app: AppId) -> Result<Permit, Failure> {
+    if shared.closing.load(Ordering::Acquire) {
+        return Err(Failure::new(FailureClass::Cancelled, "the host is shutting down"));
     }
+    let config = shared.gate.config();
+    shared.gate.enter(app).map_err(|full| match full {
+        Full::Leaked => {
+            let max = config.max_leaked_memory;
+            let text = format!(
+                "closures that capture what holds them have leaked more than max_leaked_memory: {max} bytes; the app is \
+                 stopped until the host restarts"
+            );
+            Failure {
+                limit: Some(LimitExceeded { limit: "max_leaked_memory".into(), max }),
+                ..Failure::new(FailureClass::Budget, text)
+            }
+        }
+        Full::Process => Failure::new(
+            FailureClass::Overloaded,
+            format!("{} executions are under way, the most at once (max_executions)", config.max_executions),
+        ),
+        Full::App => Failure::new(
+            FailureClass::Overloaded,
+            format!(
+                "{} executions of this app are under way, the most at once (max_executions_per_app)",
+                config.max_executions_per_app
+            ),
+        ),
+    })
+}
 
-    fn admit(&self, invocation: &Invocation) -> Result<Permit, Failure> {
-        if self.shared.closing.load(Ordering::Acquire) {
-            return Err(Failure::new(FailureClass::Cancelled, "the host is shutting down"));
-        }
-        self.shared.gate.enter(invocation.app).map_err(|full| {
-            let config = self.shared.gate.config();
-            let text = match full {
-                Full::Leaked => {
-                    let max = config.max_leaked_memory;
-                    return Failure {
-                        limit: Some(LimitExceeded { limit: "max_leaked_memory".into(), max }),
-                        ..Failure::new(
-                            FailureClass::Budget,
-                            format!(
-                                "closures that capture what holds them have leaked more than max_leaked_memory: {max} bytes; \
-                                 the app is stopped until the host restarts"
-                            ),
-                        )
-                    };
-                }
-                Full::Process => format!(
-                    "{} executions are under way, the most at once (max_executions)",
-                    config.max_executions
-                ),
-                Full::App => format!(
-                    "{} executions of this app are under way, the most at once (max_executions_per_app)",
-                    config.max_executions_per_app
-                ),
-            };
-            Failure::new(FailureClass::Overloaded, text)
-        })
+/// The first step of an execution: admitted, compiled, and begun where it will run.
+fn begin(shared: Arc<Shared>, invocation: Box<Invocation>) -> Result<State, Outcome> {
+    let permit = match admit(&shared, invocation.app) {
+        Ok(permit) => permit,
+        Err(failure) => return Err(record_refused(&shared, invocation, failure)),
+    };
+    let is_here = worker::here(shared.id).is_some();
+    if is_here && let Some(compiled) = worker::resident(&invocation.script) {
+        return Here::begin(shared, permit, compiled, invocation)
+            .map(State::Here)
+            .map_err(|outcome| *outcome);
     }
+    match shared.cache.peek(&invocation.script) {
+        Some(Ok(compiled)) => place(shared, permit, compiled, invocation),
+        Some(Err(failure)) => Err(record_refused(&shared, invocation, failure)),
+        None => {
+            let (cache, script) = (shared.cache.clone(), invocation.script.clone());
+            let compiling = Box::pin(async move { cache.get(&script).await });
+            Ok(State::Compiling(shared, permit, invocation, compiling))
+        }
+    }
+}
 
-    /// Begins on this thread if it is one of the executor's, else on the one with the least to do.
-    fn begin(
-        &self,
-        permit: Permit,
-        compiled: Arc<Compiled>,
-        invocation: Box<Invocation>,
-    ) -> Result<State, Box<Outcome>> {
-        let start = Start { shared: self.shared.clone(), permit, compiled, invocation };
-        if worker::here(self.shared.id).is_some() {
-            return Here::begin(start).map(State::Here);
-        }
-        let (reply, outcome) = oneshot::channel();
-        let idlest = self.shared.threads.iter().min_by_key(|thread| thread.active.load(Ordering::Relaxed));
-        if let Some(thread) = idlest {
-            // Counted here already, so that a burst spreads before the threads get to it.
-            thread.active.fetch_add(1, Ordering::Relaxed);
-            let _ = thread.orders.send(Order::Run(Box::new(start), reply));
-        }
-        Ok(State::There(outcome))
+/// Begins on this thread if it is one of the executor's, else on the one with the least to do.
+fn place(
+    shared: Arc<Shared>,
+    permit: Permit,
+    compiled: Arc<Compiled>,
+    invocation: Box<Invocation>,
+) -> Result<State, Outcome> {
+    if worker::here(shared.id).is_some() {
+        let compiled = worker::settle(compiled, &invocation.script);
+        return Here::begin(shared, permit, compiled, invocation)
+            .map(State::Here)
+            .map_err(|outcome| *outcome);
     }
+    let (reply, outcome) = oneshot::channel();
+    let idlest = shared.threads.iter().min_by_key(|thread| thread.active.load(Ordering::Relaxed));
+    if let Some(thread) = idlest {
+        // Counted here already, so that a burst spreads before the threads get to it.
+        thread.active.fetch_add(1, Ordering::Relaxed);
+        let start = Start { shared: shared.clone(), permit, compiled, invocation };
+        let _ = thread.orders.send(Order::Run(Box::new(start), reply));
+    }
+    Ok(State::There(outcome))
 }
 
 impl Future for Execute {
@@ -420,38 +453,25 @@ impl Future for Execute {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
         loop {
             match std::mem::replace(&mut self.state, State::Over) {
-                State::New(invocation) => {
-                    let permit = match self.admit(&invocation) {
-                        Ok(permit) => permit,
-                        Err(failure) => return self.refuse(invocation, failure),
-                    };
-                    self.state = match self.shared.cache.peek(&invocation.script) {
-                        Some(Ok(compiled)) => match self.begin(permit, compiled, invocation) {
-                            Ok(state) => state,
-                            Err(outcome) => return Poll::Ready(*outcome),
-                        },
-                        Some(Err(failure)) => return self.refuse(invocation, failure),
-                        None => {
-                            let (cache, script) = (self.shared.cache.clone(), invocation.script.clone());
-                            State::Compiling(
-                                permit,
-                                invocation,
-                                Box::pin(async move { cache.get(&script).await }),
-                            )
-                        }
-                    };
-                }
-                State::Compiling(permit, invocation, mut compiling) => match compiling.as_mut().poll(cx) {
-                    Poll::Pending => {
-                        self.state = State::Compiling(permit, invocation, compiling);
-                        return Poll::Pending;
-                    }
-                    Poll::Ready(Err(failure)) => return self.refuse(invocation, failure),
-                    Poll::Ready(Ok(compiled)) => match self.begin(permit, compiled, invocation) {
-                        Ok(state) => self.state = state,
-                        Err(outcome) => return Poll::Ready(*outcome),
-                    },
+                State::New(shared, invocation) => match begin(shared, invocation) {
+                    Ok(state) => self.state = state,
+                    Err(outcome) => return Poll::Ready(outcome),
                 },
+                State::Compiling(shared, permit, invocation, mut compiling) => {
+                    match compiling.as_mut().poll(cx) {
+                        Poll::Pending => {
+                            self.state = State::Compiling(shared, permit, invocation, compiling);
+                            return Poll::Pending;
+                        }
+                        Poll::Ready(Err(failure)) => {
+                            return Poll::Ready(record_refused(&shared, invocation, failure));
+                        }
+                        Poll::Ready(Ok(compiled)) => match place(shared, permit, compiled, invocation) {
+                            Ok(state) => self.state = state,
+                            Err(outcome) => return Poll::Ready(outcome),
+                        },
+                    }
+                }
                 State::Here(mut here) if here.is_mine() => match worker::poll(here.key, cx) {
                     Poll::Ready(outcome) => {
                         here.over = true;
@@ -464,9 +484,8 @@ impl Future for Execute {
                 },
                 State::Here(here) => {
                     let (reply, outcome) = oneshot::channel();
-                    if let Some(orders) =
-                        self.shared.threads.get(here.thread).map(|thread| thread.orders.clone())
-                    {
+                    let orders = here.shared.threads.get(here.thread).map(|thread| thread.orders.clone());
+                    if let Some(orders) = orders {
                         let _ = orders.send(Order::Adopt(here, reply));
                     }
                     self.state = State::There(outcome);

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Context;
 use std::time::Instant;
@@ -9,9 +10,9 @@ use std::time::Instant;
 use tokio::time::Sleep;
 
 use super::gate::Permit;
+use super::worker::Resident;
 use super::{Shared, outcome_of};
 use crate::engine::budget::{Budget, Stop};
-use crate::engine::compile::Compiled;
 use crate::engine::fiber::{Fiber, Resumed, Stack, Suspend};
 use crate::engine::run::{self, HostCall, Run};
 use crate::execution::{Answer, Failure, FailureClass, Invocation, Outcome};
@@ -32,7 +33,7 @@ pub(super) struct Task {
     call: Option<HostCall>,
     /// Set when the first host call has to wait; the deadline covers host calls too.
     deadline: Option<Pin<Box<Sleep>>>,
-    shared: Arc<Shared>,
+    shared: Rc<Arc<Shared>>,
     stack_base: usize,
     started: Instant,
     started_at: Timestamp,
@@ -41,17 +42,17 @@ pub(super) struct Task {
 
 impl Task {
     pub(super) fn new(
-        shared: Arc<Shared>,
+        shared: Rc<Arc<Shared>>,
         permit: Permit,
         stack: Stack,
-        compiled: Arc<Compiled>,
+        compiled: Resident,
         invocation: Box<Invocation>,
     ) -> Self {
         let started = Instant::now();
         let started_at = shared.clock.now();
         let stack_base = stack.top();
         let budget = Budget::new(&compiled.limits, started + compiled.timeout, stack.lowest());
-        let run = Run::new(budget, compiled, invocation, shared.clock.clone());
+        let run = Run::new(budget, compiled, invocation, shared.clone());
         let fiber = Fiber::new(stack, run, Run::evaluate);
         Task {
             fiber: Some(fiber),

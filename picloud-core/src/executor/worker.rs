@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
@@ -9,11 +10,12 @@ use std::task::{Context, Poll, Waker};
 use super::gate::Permit;
 use super::task::{Task, Turn};
 use super::{Shared, record_refused};
-use crate::ExecutionId;
 use crate::engine::budget::Stop;
 use crate::engine::compile::Compiled;
 use crate::engine::fiber::Stack;
 use crate::execution::{Failure, FailureClass, Invocation, Outcome};
+use crate::script::ScriptRecord;
+use crate::{ExecutionId, ScriptId};
 
 /// Names an execution on its thread. The generation tells a slot's tenants apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +47,17 @@ struct Worker {
     background_waker: Option<Waker>,
     stacks: Vec<Stack>,
     active: Arc<AtomicUsize>,
+    /// What executions share, held once per thread: counting references to it across threads would cost more than a
+    /// short script.
+    shared: Option<Rc<Arc<Shared>>>,
+    scripts: [Option<(ScriptId, u64, Resident)>; RESIDENTS],
 }
+
+/// A compiled script that this thread has at hand.
+pub(super) type Resident = Rc<Arc<Compiled>>;
+
+/// Compiled scripts that a thread keeps at hand, beside the cache of all; so many may outlive their place there.
+const RESIDENTS: usize = 16;
 
 thread_local! {
     static WORKER: RefCell<Option<Worker>> = const { RefCell::new(None) };
@@ -62,6 +74,8 @@ pub(super) fn install(executor: u64, index: usize, active: Arc<AtomicUsize>) {
         background_waker: None,
         stacks: Vec::new(),
         active,
+        shared: None,
+        scripts: Default::default(),
     };
     WORKER.with_borrow_mut(|slot| *slot = Some(worker));
 }
@@ -87,14 +101,49 @@ fn with<R>(f: impl FnOnce(&mut Worker) -> R) -> Option<R> {
     WORKER.with_borrow_mut(|worker| worker.as_mut().map(f))
 }
 
+/// Where a script stands among those at hand. Ids made one after the other differ in their last bytes.
+fn place_of(script: ScriptId) -> usize {
+    script.as_uuid().as_bytes().last().map_or(0, |byte| usize::from(*byte) % RESIDENTS)
+}
+
+/// The compiled script, if this thread has it at hand.
+pub(super) fn resident(script: &ScriptRecord) -> Option<Resident> {
+    with(|worker| match worker.scripts.get(place_of(script.id)) {
+        Some(Some((id, version, compiled))) if (*id, *version) == (script.id, script.version) => {
+            Some(Rc::clone(compiled))
+        }
+        _ => None,
+    })
+    .flatten()
+}
+
+/// Keeps a compiled script at hand.
+pub(super) fn settle(compiled: Arc<Compiled>, script: &ScriptRecord) -> Resident {
+    if let Some(resident) = resident(script) {
+        return resident;
+    }
+    let resident = Rc::new(compiled);
+    let replaced = with(|worker| {
+        let place = worker.scripts.get_mut(place_of(script.id))?;
+        place.replace((script.id, script.version, Rc::clone(&resident)))
+    });
+    // Outside: dropping a syntax tree is not for a borrowed thread-local.
+    drop(replaced);
+    resident
+}
+
 /// Puts an execution on this thread; it starts with its first poll.
 pub(super) fn start(
     shared: &Arc<Shared>,
     permit: Permit,
-    compiled: Arc<Compiled>,
+    compiled: Resident,
     invocation: Box<Invocation>,
 ) -> Result<(usize, Key), Box<Outcome>> {
-    let spare = with(|worker| worker.stacks.pop()).flatten();
+    let (spare, local) = with(|worker| {
+        let local = Rc::clone(worker.shared.get_or_insert_with(|| Rc::new(shared.clone())));
+        (worker.stacks.pop(), local)
+    })
+    .unwrap_or_else(|| (None, Rc::new(shared.clone())));
     let stack = match spare.map_or_else(Stack::new, Ok) {
         Ok(stack) => stack,
         Err(error) => {
@@ -104,7 +153,7 @@ pub(super) fn start(
             return Err(Box::new(record_refused(shared, invocation, failure)));
         }
     };
-    let task = Task::new(shared.clone(), permit, stack, compiled, invocation);
+    let task = Task::new(local, permit, stack, compiled, invocation);
     let key = with(|worker| {
         worker.active.fetch_add(1, Ordering::Relaxed);
         let index = worker.free.pop().unwrap_or_else(|| {
