@@ -36,8 +36,8 @@
 //! # What it does not do
 //!
 //! It has no storage (a backend brings it), no web server (`picloud-axum` does), and never reads the environment
-//! but in [`PicloudConfig::from_env`] and [`engine::SandboxCeiling::from_env`]. Triggers, schedules and queues are not there
-//! yet.
+//! but in [`PicloudConfig::from_env`] and [`engine::SandboxCeiling::from_env`]. Triggers, schedules and queues are
+//! not there yet.
 //!
 //! # Features
 //!

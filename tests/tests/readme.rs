@@ -1,5 +1,7 @@
 //! The scripts of the README do what it says.
 
+#![allow(clippy::unwrap_used)]
+
 use http::Method;
 use picloud_core::execution::HttpRequest;
 use picloud_core::script::Bundle;
