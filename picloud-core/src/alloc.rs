@@ -2,7 +2,7 @@
 //!
 //! A library cannot choose the allocator of a program. A host opts in with two lines; without them
 //! `max_memory` cannot be enforced, [`Picloud`](crate::Picloud) warns loudly at start and halves the limits on
-//! sizes and operations.
+//! the sizes of strings, arrays and maps.
 //!
 //! ```
 //! use picloud_core::alloc::CountingAllocator;

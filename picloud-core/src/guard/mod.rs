@@ -27,9 +27,9 @@ pub(crate) trait FanoutSource: Debug + Send + Sync + 'static {
     async fn reload(&self, app: AppId) -> Result<()>;
 }
 
-/// How often a write is repeated because the app changed meanwhile. Each time somebody deployed between a read of
+/// How often a change is repeated because the app changed meanwhile. Each time somebody deployed between a read of
 /// the snapshot and the write that followed it at once, so more than one or two repetitions are a sign of trouble.
-const ATTEMPTS: usize = 8;
+pub(crate) const ATTEMPTS: usize = 8;
 
 /// Wraps the services of a backend.
 pub(crate) fn guarded(services: Services, source: Arc<dyn FanoutSource>) -> Services {
@@ -84,14 +84,19 @@ impl Door {
                     answer => return answer,
                 }
             }
-            Err(Error::new(
-                ErrorKind::Unavailable,
-                "app.busy",
-                format!("the app's scripts changed {ATTEMPTS} times during one write; try again"),
-            ))
+            Err(app_busy(ATTEMPTS))
         })
         .await
     }
+}
+
+/// The app changed whenever something was to be written.
+pub(crate) fn app_busy(attempts: usize) -> Error {
+    Error::new(
+        ErrorKind::Unavailable,
+        "app.busy",
+        format!("the app's scripts changed {attempts} times during one change; try again"),
+    )
 }
 
 pub(crate) fn no_such_app(app: AppId) -> Error {

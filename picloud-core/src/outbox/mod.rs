@@ -23,7 +23,8 @@ pub struct Revision(pub u64);
 /// - A write without effect (deleting what is not there, a failed compare-and-set) stores no rows.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Fanout {
-    /// The revision that the rows were computed from; `None` is not compared.
+    /// The revision that the rows were computed from; `None`, for calls past the guard, is not
+    /// compared, and stores no rows.
     pub revision: Option<Revision>,
     /// The rows, for every operation that the write may turn out to be.
     pub rows: Vec<FanoutRow>,

@@ -8,9 +8,12 @@ use serde::de::DeserializeOwned;
 use super::Picloud;
 use crate::app::AppState;
 use crate::authz::Principal;
+use crate::catalog::CatalogChange;
+use crate::engine::ScriptSandbox;
 use crate::execution::{Answer, HttpRequest, HttpResponse, Invocation, Outcome};
-use crate::guard::no_such_app;
+use crate::guard::{ATTEMPTS, app_busy, no_such_app};
 use crate::kv::{Key, KvService, KvServiceExt, ListOptions, SetOptions};
+use crate::outbox::Fanout;
 use crate::page::Page;
 use crate::route::{RouteMatch, normalize_path};
 use crate::script::deploy::Deployer;
@@ -74,10 +77,34 @@ impl App {
     /// # Errors
     /// `app.not_found`, `script.not_found`.
     pub fn script(&self, name: &str) -> Result<Script> {
-        let record = self.state()?.script(name).ok_or_else(|| {
-            Error::not_found("script.not_found", "the app has no script of that name").with("name", name)
-        })?;
+        let record = self.state()?.script(name).ok_or_else(|| no_such_script(name))?;
         Ok(Script { app: self.clone(), record })
+    }
+
+    /// Gives a script limits of its own, within the instance's [ceiling](crate::PicloudConfig::ceiling). Makes a new
+    /// version; deploying the script again keeps them.
+    ///
+    /// # Errors
+    /// `sandbox.above_ceiling` and `sandbox.zero`, naming the field; `script.not_found`; those of the backend.
+    pub async fn set_sandbox(&self, name: &str, sandbox: ScriptSandbox) -> Result<Script> {
+        self.cloud.config().ceiling.check(&sandbox)?;
+        let (catalog, clock) = (self.cloud.backend().catalog(), self.cloud.backend().clock());
+        for _ in 0..ATTEMPTS {
+            let snapshot = catalog.snapshot(self.id).await?.ok_or_else(|| no_such_app(self.id))?;
+            let old = snapshot.scripts.into_iter().find(|script| script.name.as_str() == name);
+            let old = old.ok_or_else(|| no_such_script(name))?;
+            let version = old.version + 1;
+            let new = ScriptRecord { sandbox: sandbox.clone(), version, updated_at: clock.now(), ..old };
+            match catalog.apply(self.id, &[CatalogChange::PutScript(new)], snapshot.revision).await {
+                Err(error) if Fanout::is_stale(&error) => continue,
+                Err(error) => return Err(error),
+                Ok(_) => {
+                    self.cloud.apps().reload(self.id).await?;
+                    return self.script(name);
+                }
+            }
+        }
+        Err(app_busy(ATTEMPTS))
     }
 
     /// Sends a request to the script whose route matches it, by the host, path and method in it, and waits for the
@@ -174,6 +201,10 @@ impl Script {
             Err(failure) => Err(failed(&self.record, failure)),
         }
     }
+}
+
+fn no_such_script(name: &str) -> Error {
+    Error::not_found("script.not_found", "the app has no script of that name").with("name", name)
 }
 
 fn failed(script: &ScriptRecord, failure: crate::execution::Failure) -> Error {

@@ -32,7 +32,6 @@ use crate::{AppId, Error, ErrorKind, Result, alloc};
 /// [`shutdown`](Picloud::shutdown), the threads are told to end and not waited for.
 ///
 /// ```
-/// # use picloud_core::doc_backend as picloud_memory;
 /// use std::time::Duration;
 /// use picloud_core::Picloud;
 /// use picloud_core::script::Bundle;

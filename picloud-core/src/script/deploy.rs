@@ -14,13 +14,10 @@ use crate::catalog::{AppSnapshot, Catalog, CatalogChange};
 use crate::engine::ScriptSandbox;
 use crate::engine::cache::ScriptCache;
 use crate::execution::{Failure, FailureClass, Position};
-use crate::guard::no_such_app;
+use crate::guard::{ATTEMPTS, app_busy, no_such_app};
 use crate::outbox::Fanout;
 use crate::route::{self, PathPattern, RouteRecord};
-use crate::{AppId, Clock, Error, ErrorKind, RouteId, ScriptId, Timestamp};
-
-/// How often a lost race against another change of the app is run again.
-const ATTEMPTS: usize = 8;
+use crate::{AppId, Clock, Error, RouteId, ScriptId, Timestamp};
 
 /// A file that was read and found right.
 struct Checked<'a> {
@@ -55,11 +52,7 @@ impl Deployer<'_> {
                 }
             }
         }
-        Err(DeployError::Failed(Error::new(
-            ErrorKind::Unavailable,
-            "app.busy",
-            format!("the app changed {ATTEMPTS} times while it was deployed; try again"),
-        )))
+        Err(DeployError::Failed(app_busy(ATTEMPTS)))
     }
 
     /// Compiles every file whose text is new and reads its directives; every mistake of every file is found.
