@@ -67,7 +67,7 @@ fn evaluate(engine: &Engine, ast: &AST) {
     let mut scope = Scope::new();
     scope.push_constant_dynamic("ctx", ctx_by_hand());
     let answer = engine.eval_ast_with_scope::<Dynamic>(&mut scope, ast).unwrap();
-    std::hint::black_box(answer);
+    drop(std::hint::black_box(answer));
 }
 
 /// Runs `times` on the first executor thread, and measures there.

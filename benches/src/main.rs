@@ -27,6 +27,9 @@ use picloud_core::alloc::CountingAllocator;
 
 use measure::Table;
 
+/// Measures something and adds its rows.
+type Group = fn(&mut Table);
+
 #[global_allocator]
 static ALLOCATOR: CountingAllocator = CountingAllocator::system();
 
@@ -56,7 +59,7 @@ fn main() {
         return;
     }
     let mut table = Table::default();
-    let groups: [(&str, fn(&mut Table)); 6] = [
+    let groups: [(&str, Group); 6] = [
         ("hello", hello::run),
         ("json", json::run),
         ("kv", kv::run),

@@ -1,7 +1,7 @@
 //! picloud in an axum application: the routes that scripts answer, the HTTP API, health and version.
 //!
 //! [`router`] is an ordinary [`axum::Router`] for a host's own server, under any prefix; requests are handed over to
-//! the executor threads of [`Picloud`](picloud_core::Picloud). [`serve`] runs a whole server on those threads, so that
+//! the executor threads of [`Picloud`]. [`serve`] runs a whole server on those threads, so that
 //! a request is answered where it was accepted: the faster way when picloud is most of what the process does.
 //!
 //! | path, below the mount point | answers |

@@ -1,5 +1,7 @@
 //! What a host sees: apps, deployments, executions, services, shutdown.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
 use std::time::Duration;
 
 use picloud_core::alloc::CountingAllocator;

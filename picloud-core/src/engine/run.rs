@@ -13,7 +13,7 @@ use super::compile::Compiled;
 use super::fiber::{self, Suspend};
 use super::{ctx, failure, response};
 use crate::execution::{Answer, Failure, FailureClass, Invocation};
-use crate::executor::Shared;
+use crate::executor::{Held, Shared};
 use crate::log::{LogBuffer, LogLevel, LogLine};
 use crate::{CallCx, CxInner, Error, Json, Result};
 
@@ -23,9 +23,9 @@ pub(crate) type HostCall = Pin<Box<dyn Future<Output = ()>>>;
 /// The data of one execution. Reached through [`fiber::current`]; never leaves its thread.
 pub(crate) struct Run {
     pub(crate) budget: Budget,
-    pub(crate) compiled: Rc<Arc<Compiled>>,
+    pub(crate) compiled: Held<Compiled>,
     pub(crate) invocation: Box<Invocation>,
-    surroundings: Rc<Arc<Shared>>,
+    surroundings: Held<Shared>,
     call: RefCell<Option<HostCall>>,
     cx: OnceCell<CallCx>,
     log: OnceCell<Arc<LogBuffer>>,
@@ -39,9 +39,9 @@ pub(crate) struct Run {
 impl Run {
     pub(crate) fn new(
         budget: Budget,
-        compiled: Rc<Arc<Compiled>>,
+        compiled: Held<Compiled>,
         invocation: Box<Invocation>,
-        surroundings: Rc<Arc<Shared>>,
+        surroundings: Held<Shared>,
     ) -> Self {
         Run {
             budget,

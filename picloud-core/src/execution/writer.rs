@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{ExecutionLogSink, ExecutionRecord};
@@ -19,7 +20,7 @@ pub struct ExecutionLogConfig {
     pub capacity: NonZeroUsize,
     /// Most bytes of memory that waiting records take; further ones are dropped and counted. Default: 64 MiB.
     pub max_bytes: usize,
-    /// Most records in one batch. Default: 500.
+    /// About how many records make a batch. Default: 500.
     pub max_batch: NonZeroUsize,
     /// How long a record waits for company, so that a busy server wakes its writer a hundred times a second and not
     /// for every request. Default: 10 ms.
@@ -39,7 +40,7 @@ impl Default for ExecutionLogConfig {
 }
 
 enum Item {
-    Record(Box<ExecutionRecord>),
+    Records(Vec<ExecutionRecord>),
     Flush(oneshot::Sender<()>),
     Close,
 }
@@ -51,7 +52,14 @@ struct Inner {
     waiting: AtomicUsize,
     waiting_bytes: AtomicUsize,
     dropped: AtomicU64,
+    collectors: Mutex<Option<Collectors>>,
 }
+
+/// Threads that collect records, and how they are asked to hand them over.
+type Collectors = (Vec<Handle>, fn());
+
+/// How long to wait for a thread to hand over what it collected.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Execution records on their way to the sink. Cloning is cheap.
 #[derive(Clone)]
@@ -72,26 +80,45 @@ impl ExecutionLog {
                 waiting: AtomicUsize::new(0),
                 waiting_bytes: AtomicUsize::new(0),
                 dropped: AtomicU64::new(0),
+                collectors: Mutex::new(None),
             }),
         }
     }
 
-    /// Hands over a record without waiting; drops it, and counts, when too many wait.
-    pub(crate) fn record(&self, record: ExecutionRecord) {
-        let (inner, weight) = (&self.inner, record.weight());
-        let full = inner.waiting.fetch_add(1, Ordering::Relaxed) >= inner.config.capacity.get();
-        let heavy =
-            inner.waiting_bytes.fetch_add(weight, Ordering::Relaxed) + weight > inner.config.max_bytes;
-        if full || heavy || inner.items.send(Item::Record(Box::new(record))).is_err() {
-            self.left(weight);
-            inner.dropped.fetch_add(1, Ordering::Relaxed);
+    /// Hands over records without waiting; drops them, and counts, when too many wait.
+    pub(crate) fn record(&self, records: Vec<ExecutionRecord>) {
+        let (inner, count) = (&self.inner, records.len());
+        let weight = records.iter().map(ExecutionRecord::weight).sum();
+        let waiting = inner.waiting.fetch_add(count, Ordering::Relaxed) + count;
+        let bytes = inner.waiting_bytes.fetch_add(weight, Ordering::Relaxed) + weight;
+        let full = waiting > inner.config.capacity.get() || bytes > inner.config.max_bytes;
+        if full || inner.items.send(Item::Records(records)).is_err() {
+            self.left(count, weight);
+            inner.dropped.fetch_add(count as u64, Ordering::Relaxed);
             metric::count!("picloud_execution_records_dropped_total");
         }
     }
 
-    fn left(&self, weight: usize) {
-        self.inner.waiting.fetch_sub(1, Ordering::Relaxed);
+    fn left(&self, count: usize, weight: usize) {
+        self.inner.waiting.fetch_sub(count, Ordering::Relaxed);
         self.inner.waiting_bytes.fetch_sub(weight, Ordering::Relaxed);
+    }
+
+    /// Names the threads that collect records before they hand them over, and how they are asked to.
+    pub(crate) fn collectors(&self, threads: Vec<Handle>, hand_over: fn()) {
+        *self.inner.collectors.lock().unwrap_or_else(PoisonError::into_inner) = Some((threads, hand_over));
+    }
+
+    /// Completes when every thread has handed over what it collected, or does not answer.
+    pub(crate) async fn collect(&self) {
+        let collectors = self.inner.collectors.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some((threads, hand_over)) = collectors else { return };
+        for thread in threads {
+            // An error means that the thread has ended: it handed over what it had. One that is stuck in a host's
+            // function is not waited for.
+            let asked = thread.spawn(async move { hand_over() });
+            let _ = tokio::time::timeout(PATIENCE, asked).await;
+        }
     }
 
     /// How many records were dropped: the buffer was full, or the sink failed.
@@ -101,6 +128,7 @@ impl ExecutionLog {
 
     /// Completes when every record handed over so far has been offered to the sink.
     pub async fn flush(&self) {
+        self.collect().await;
         let (done, is_done) = oneshot::channel();
         if self.inner.items.send(Item::Flush(done)).is_ok() {
             // An error means that the writer has ended, and with it all it had.
@@ -148,9 +176,9 @@ impl ExecutionLog {
         closed: &mut bool,
     ) -> bool {
         match item {
-            Item::Record(record) => {
-                self.left(record.weight());
-                batch.push(*record);
+            Item::Records(records) => {
+                self.left(records.len(), records.iter().map(ExecutionRecord::weight).sum());
+                batch.extend(records);
                 return true;
             }
             Item::Flush(done) => flushed.push(done),
@@ -234,7 +262,7 @@ mod tests {
     #[tokio::test]
     async fn records_reach_the_sink_in_batches_and_closing_loses_none() {
         let (log, sink) = (log(100, 10), Arc::new(Counting::default()));
-        (0..25).for_each(|_| log.record(record()));
+        (0..25).for_each(|_| log.record(vec![record()]));
         log.close();
         log.clone().run(sink.clone()).await;
         assert_eq!(*sink.batches.lock().unwrap(), [10, 10, 5]);
@@ -244,7 +272,7 @@ mod tests {
     #[tokio::test]
     async fn what_does_not_fit_is_dropped_and_counted() {
         let (log, sink) = (log(10, 100), Arc::new(Counting::default()));
-        (0..25).for_each(|_| log.record(record()));
+        (0..25).for_each(|_| log.record(vec![record()]));
         log.close();
         log.clone().run(sink.clone()).await;
         assert_eq!(sink.batches.lock().unwrap().iter().sum::<usize>(), 10);
@@ -257,14 +285,14 @@ mod tests {
         let log = ExecutionLog::new(config);
         let mut heavy = record();
         heavy.error = Some("x".repeat(9_000));
-        (0..5).for_each(|_| log.record(heavy.clone()));
+        (0..5).for_each(|_| log.record(vec![heavy.clone()]));
         assert_eq!(log.dropped(), 4);
     }
 
     #[tokio::test]
     async fn a_failing_sink_loses_its_batch_and_nothing_else() {
         let (log, sink) = (log(100, 10), Arc::new(Counting { broken: true, ..Counting::default() }));
-        (0..15).for_each(|_| log.record(record()));
+        (0..15).for_each(|_| log.record(vec![record()]));
         log.close();
         log.clone().run(sink.clone()).await;
         assert_eq!(*sink.batches.lock().unwrap(), [10, 5]);
@@ -275,7 +303,7 @@ mod tests {
     async fn a_flush_waits_for_what_was_handed_over() {
         let (log, sink) = (log(100, 10), Arc::new(Counting::default()));
         let writer = tokio::spawn(log.clone().run(sink.clone()));
-        (0..7).for_each(|_| log.record(record()));
+        (0..7).for_each(|_| log.record(vec![record()]));
         log.flush().await;
         assert_eq!(sink.batches.lock().unwrap().iter().sum::<usize>(), 7);
         log.close();

@@ -1,6 +1,7 @@
 //! Running scripts: the [`Executor`] seam, and the executor of this process.
 
 mod gate;
+mod held;
 mod probe;
 mod task;
 #[cfg(test)]
@@ -23,6 +24,7 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use gate::GateConfig;
 use gate::{Full, Gate, Permit};
+pub(crate) use held::Held;
 
 use crate::engine::budget::Stop;
 use crate::engine::cache::ScriptCache;
@@ -150,6 +152,10 @@ impl LocalExecutor {
             threads.push(Thread { handle, active, orders });
             joins.push(join);
         }
+        log.collectors(
+            threads.iter().map(|thread: &Thread| thread.handle.clone()).collect(),
+            worker::hand_over,
+        );
         let gate = Arc::new(Gate::new(config.gate));
         let shared =
             Arc::new(Shared { id, gate, cache, clock, log, closing: AtomicBool::new(false), threads });
@@ -236,7 +242,9 @@ fn thread_main(
     mut inbox: mpsc::UnboundedReceiver<Order>,
     ready: &std::sync::mpsc::Sender<std::io::Result<Handle>>,
 ) {
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().on_thread_park(worker::hand_over).build();
+    let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => {
             let _ = ready.send(Err(error));
@@ -401,20 +409,18 @@ fn admit(shared: &Shared, app: AppId) -> Result<Permit, Failure> {
 }
 
 /// The first step of an execution: admitted, compiled, and begun where it will run.
-fn begin(shared: Arc<Shared>, invocation: Box<Invocation>) -> Result<State, Outcome> {
+fn begin(shared: Arc<Shared>, invocation: Box<Invocation>) -> Result<State, Box<Outcome>> {
     let permit = match admit(&shared, invocation.app) {
         Ok(permit) => permit,
-        Err(failure) => return Err(record_refused(&shared, invocation, failure)),
+        Err(failure) => return Err(Box::new(record_refused(&shared, invocation, failure))),
     };
     let is_here = worker::here(shared.id).is_some();
     if is_here && let Some(compiled) = worker::resident(&invocation.script) {
-        return Here::begin(shared, permit, compiled, invocation)
-            .map(State::Here)
-            .map_err(|outcome| *outcome);
+        return Here::begin(shared, permit, compiled, invocation).map(State::Here);
     }
     match shared.cache.peek(&invocation.script) {
         Some(Ok(compiled)) => place(shared, permit, compiled, invocation),
-        Some(Err(failure)) => Err(record_refused(&shared, invocation, failure)),
+        Some(Err(failure)) => Err(Box::new(record_refused(&shared, invocation, failure))),
         None => {
             let (cache, script) = (shared.cache.clone(), invocation.script.clone());
             let compiling = Box::pin(async move { cache.get(&script).await });
@@ -429,12 +435,10 @@ fn place(
     permit: Permit,
     compiled: Arc<Compiled>,
     invocation: Box<Invocation>,
-) -> Result<State, Outcome> {
+) -> Result<State, Box<Outcome>> {
     if worker::here(shared.id).is_some() {
         let compiled = worker::settle(compiled, &invocation.script);
-        return Here::begin(shared, permit, compiled, invocation)
-            .map(State::Here)
-            .map_err(|outcome| *outcome);
+        return Here::begin(shared, permit, compiled, invocation).map(State::Here);
     }
     let (reply, outcome) = oneshot::channel();
     let idlest = shared.threads.iter().min_by_key(|thread| thread.active.load(Ordering::Relaxed));
@@ -455,7 +459,7 @@ impl Future for Execute {
             match std::mem::replace(&mut self.state, State::Over) {
                 State::New(shared, invocation) => match begin(shared, invocation) {
                     Ok(state) => self.state = state,
-                    Err(outcome) => return Poll::Ready(outcome),
+                    Err(outcome) => return Poll::Ready(*outcome),
                 },
                 State::Compiling(shared, permit, invocation, mut compiling) => {
                     match compiling.as_mut().poll(cx) {
@@ -468,7 +472,7 @@ impl Future for Execute {
                         }
                         Poll::Ready(Ok(compiled)) => match place(shared, permit, compiled, invocation) {
                             Ok(state) => self.state = state,
-                            Err(outcome) => return Poll::Ready(outcome),
+                            Err(outcome) => return Poll::Ready(*outcome),
                         },
                     }
                 }
@@ -561,5 +565,7 @@ fn record(shared: &Shared, mut invocation: Box<Invocation>, outcome: &Outcome, a
             body_bytes: response.body.len() as u64,
         });
     }
-    shared.log.record(record);
+    if let Some(record) = worker::collect(record) {
+        shared.log.record(vec![record]);
+    }
 }

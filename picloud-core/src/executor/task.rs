@@ -2,8 +2,6 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::rc::Rc;
-use std::sync::Arc;
 use std::task::Context;
 use std::time::Instant;
 
@@ -11,7 +9,7 @@ use tokio::time::Sleep;
 
 use super::gate::Permit;
 use super::worker::Resident;
-use super::{Shared, outcome_of};
+use super::{Held, Shared, outcome_of};
 use crate::engine::budget::{Budget, Stop};
 use crate::engine::fiber::{Fiber, Resumed, Stack, Suspend};
 use crate::engine::run::{self, HostCall, Run};
@@ -33,7 +31,7 @@ pub(super) struct Task {
     call: Option<HostCall>,
     /// Set when the first host call has to wait; the deadline covers host calls too.
     deadline: Option<Pin<Box<Sleep>>>,
-    shared: Rc<Arc<Shared>>,
+    shared: Held<Shared>,
     stack_base: usize,
     started: Instant,
     started_at: Timestamp,
@@ -42,7 +40,7 @@ pub(super) struct Task {
 
 impl Task {
     pub(super) fn new(
-        shared: Rc<Arc<Shared>>,
+        shared: Held<Shared>,
         permit: Permit,
         stack: Stack,
         compiled: Resident,

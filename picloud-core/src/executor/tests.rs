@@ -9,7 +9,7 @@ use crate::engine::compile::Toolbox;
 use crate::engine::{Limits, ScriptModule};
 use crate::execution::{HttpRequest, HttpResponse};
 use crate::script::{Owner, ScriptKind, ScriptName, ScriptRecord};
-use crate::{AppId, CallCx, Json, ScriptId, SystemClock};
+use crate::{AppId, CallCx, ScriptId, SystemClock};
 
 #[global_allocator]
 static ALLOCATOR: crate::alloc::CountingAllocator = crate::alloc::CountingAllocator::system();

@@ -2,18 +2,17 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use super::gate::Permit;
 use super::task::{Task, Turn};
-use super::{Shared, record_refused};
+use super::{Held, Shared, record_refused};
 use crate::engine::budget::Stop;
 use crate::engine::compile::Compiled;
 use crate::engine::fiber::Stack;
-use crate::execution::{Failure, FailureClass, Invocation, Outcome};
+use crate::execution::{ExecutionRecord, Failure, FailureClass, Invocation, Outcome};
 use crate::script::ScriptRecord;
 use crate::{ExecutionId, ScriptId};
 
@@ -49,12 +48,18 @@ struct Worker {
     active: Arc<AtomicUsize>,
     /// What executions share, held once per thread: counting references to it across threads would cost more than a
     /// short script.
-    shared: Option<Rc<Arc<Shared>>>,
+    shared: Option<Held<Shared>>,
     scripts: [Option<(ScriptId, u64, Resident)>; RESIDENTS],
+    /// Records that wait to be handed over together.
+    records: Vec<ExecutionRecord>,
 }
 
+/// Most records that a thread hands over at once. It does so when it has nothing else to do, too, so that a record
+/// waits long only where others follow quickly.
+const RECORDS: usize = 64;
+
 /// A compiled script that this thread has at hand.
-pub(super) type Resident = Rc<Arc<Compiled>>;
+pub(super) type Resident = Held<Compiled>;
 
 /// Compiled scripts that a thread keeps at hand, beside the cache of all; so many may outlive their place there.
 const RESIDENTS: usize = 16;
@@ -76,6 +81,7 @@ pub(super) fn install(executor: u64, index: usize, active: Arc<AtomicUsize>) {
         active,
         shared: None,
         scripts: Default::default(),
+        records: Vec::new(),
     };
     WORKER.with_borrow_mut(|slot| *slot = Some(worker));
 }
@@ -85,6 +91,7 @@ pub(super) fn uninstall() {
     while let Some((key, task)) = take_any() {
         end(key, Box::new(task.abort(Stop::Shutdown)));
     }
+    hand_over();
     let worker = WORKER.with_borrow_mut(Option::take);
     drop(worker);
 }
@@ -94,6 +101,33 @@ pub(super) fn here(executor: u64) -> Option<usize> {
     WORKER.with_borrow(|worker| {
         worker.as_ref().filter(|worker| worker.executor == executor).map(|worker| worker.index)
     })
+}
+
+/// Keeps a record for the next time that this thread hands over; gives it back where nobody would.
+pub(super) fn collect(record: ExecutionRecord) -> Option<ExecutionRecord> {
+    let mut record = Some(record);
+    let full = with(|worker| {
+        if worker.shared.is_some() {
+            worker.records.extend(record.take());
+        }
+        worker.records.len() >= RECORDS
+    });
+    if full == Some(true) {
+        hand_over();
+    }
+    record
+}
+
+/// Hands over the records that this thread has collected.
+pub(super) fn hand_over() {
+    let collected = with(|worker| {
+        let shared = worker.shared.as_ref().filter(|_| !worker.records.is_empty())?;
+        let next = Vec::with_capacity(RECORDS);
+        Some((shared.clone(), std::mem::replace(&mut worker.records, next)))
+    });
+    if let Some((shared, records)) = collected.flatten() {
+        shared.log.record(records);
+    }
 }
 
 /// Runs `f` on the thread's state. Never while a fiber runs: nothing of ours is borrowed across a resume.
@@ -110,7 +144,7 @@ fn place_of(script: ScriptId) -> usize {
 pub(super) fn resident(script: &ScriptRecord) -> Option<Resident> {
     with(|worker| match worker.scripts.get(place_of(script.id)) {
         Some(Some((id, version, compiled))) if (*id, *version) == (script.id, script.version) => {
-            Some(Rc::clone(compiled))
+            Some(compiled.clone())
         }
         _ => None,
     })
@@ -122,10 +156,10 @@ pub(super) fn settle(compiled: Arc<Compiled>, script: &ScriptRecord) -> Resident
     if let Some(resident) = resident(script) {
         return resident;
     }
-    let resident = Rc::new(compiled);
+    let resident = Held::new(compiled);
     let replaced = with(|worker| {
         let place = worker.scripts.get_mut(place_of(script.id))?;
-        place.replace((script.id, script.version, Rc::clone(&resident)))
+        place.replace((script.id, script.version, resident.clone()))
     });
     // Outside: dropping a syntax tree is not for a borrowed thread-local.
     drop(replaced);
@@ -140,10 +174,10 @@ pub(super) fn start(
     invocation: Box<Invocation>,
 ) -> Result<(usize, Key), Box<Outcome>> {
     let (spare, local) = with(|worker| {
-        let local = Rc::clone(worker.shared.get_or_insert_with(|| Rc::new(shared.clone())));
+        let local = worker.shared.get_or_insert_with(|| Held::new(shared.clone())).clone();
         (worker.stacks.pop(), local)
     })
-    .unwrap_or_else(|| (None, Rc::new(shared.clone())));
+    .unwrap_or_else(|| (None, Held::new(shared.clone())));
     let stack = match spare.map_or_else(Stack::new, Ok) {
         Ok(stack) => stack,
         Err(error) => {
@@ -285,6 +319,8 @@ pub(super) async fn background() {
         })
         .await;
         slice(key, task, waker);
+        // With scripts in this queue the thread is never idle.
+        hand_over();
         tokio::task::yield_now().await;
     }
 }

@@ -323,6 +323,7 @@ impl Picloud {
             return;
         }
         self.inner.executor.shutdown(deadline).await;
+        self.inner.log.collect().await;
         self.inner.executor.end();
         self.inner.control.drain(&self.inner.log).await;
         self.inner.control.end();
