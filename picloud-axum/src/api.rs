@@ -90,5 +90,5 @@ async fn execute(handler: &Handler, script: &str, request: Request<Body>) -> Res
     http.host = normalize_host(host_of(&parts)).into_owned();
     http.query = parts.uri.query().map(str::to_owned);
     http.headers = parts.headers;
-    Ok(handler.run(&app, script, http, principal).await)
+    Ok(handler.run(app.record.id, script, http, principal).await)
 }

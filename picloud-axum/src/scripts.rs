@@ -12,13 +12,13 @@ use picloud_core::app::AppState;
 use picloud_core::authz::{Capability, Principal, PrincipalKind};
 use picloud_core::execution::{Answer, HttpRequest, HttpResponse, Invocation, Outcome};
 use picloud_core::route::{Allow, DispatchMode, RouteMatch, is_reserved, normalize_host, normalize_path};
-use picloud_core::{Picloud, script::ScriptRecord};
+use picloud_core::{AppId, Picloud, script::ScriptRecord};
 
 use crate::{ApiError, RouterConfig};
 
 /// What a route leads to.
 struct Found {
-    app: Arc<AppState>,
+    app: AppId,
     script: Arc<ScriptRecord>,
     path: String,
     params: Vec<(Arc<str>, String)>,
@@ -68,11 +68,16 @@ impl Handler {
 
     /// Which script answers; or the answer, where there is none.
     fn route(&self, parts: &request::Parts) -> Result<Found, Box<Response>> {
-        let refuse = |error: ApiError| Box::new(error.into_response());
         let host = host_of(parts);
-        let app = self.cloud().resolve_app(host, &parts.headers).ok_or_else(|| {
-            refuse(ApiError::new(StatusCode::NOT_FOUND, "app.not_found", "no app answers to this host"))
-        })?;
+        let found = self.cloud().resolve_app(host, &parts.headers, |app| self.route_in(app, host, parts));
+        found.unwrap_or_else(|| {
+            let error = ApiError::new(StatusCode::NOT_FOUND, "app.not_found", "no app answers to this host");
+            Err(Box::new(error.into_response()))
+        })
+    }
+
+    fn route_in(&self, app: &AppState, host: &str, parts: &request::Parts) -> Result<Found, Box<Response>> {
+        let refuse = |error: ApiError| Box::new(error.into_response());
         let path = normalize_path(parts.uri.path()).map_err(|error| {
             refuse(ApiError::new(StatusCode::BAD_REQUEST, "route.invalid_path", error.to_string()))
         })?;
@@ -89,7 +94,7 @@ impl Handler {
                 }
                 // The table and the scripts are one snapshot.
                 let script = app.script_by_id(route.script).ok_or_else(|| refuse(not_found()))?;
-                Ok(Found { path: path.into_string(), script, params, rest, app })
+                Ok(Found { app: app.record.id, path: path.into_string(), script, params, rest })
             }
             RouteMatch::MethodNotAllowed { allow } => {
                 let text = format!("this path answers {allow}, not {}", parts.method);
@@ -116,13 +121,13 @@ impl Handler {
         http.rest = found.rest;
         http.headers = parts.headers;
         http.body = body;
-        Ok(self.run(&found.app, found.script, http, principal).await)
+        Ok(self.run(found.app, found.script, http, principal).await)
     }
 
     /// Runs a script and makes a response of what it came to.
     pub(crate) async fn run(
         &self,
-        app: &AppState,
+        app: AppId,
         script: Arc<ScriptRecord>,
         request: HttpRequest,
         principal: Option<Arc<Principal>>,
@@ -130,10 +135,9 @@ impl Handler {
         // A request that changes something runs on when its client has gone.
         let detach = !request.method.is_safe();
         let may_read_logs = principal.as_ref().is_some_and(|principal| {
-            principal.kind != PrincipalKind::Caller
-                && principal.allows(Capability::AppLogRead, Some(app.record.id))
+            principal.kind != PrincipalKind::Caller && principal.allows(Capability::AppLogRead, Some(app))
         });
-        let mut invocation = Invocation::new(app.record.id, script).request(request);
+        let mut invocation = Invocation::new(app, script).request(request);
         invocation.principal = principal;
         invocation.detach_on_drop = detach;
         let Outcome { execution, result, .. } = self.cloud().executor().run(invocation).await;

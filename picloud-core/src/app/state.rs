@@ -132,6 +132,22 @@ impl Apps {
         if known.by_id.len() == 1 { known.by_id.values().next().cloned() } else { None }
     }
 
+    /// Reads an app in place, without taking hold of it: for what is asked with every request. `app` `None` asks for
+    /// the only one there is.
+    pub(crate) fn read_in_place<R>(
+        &self,
+        app: Option<AppId>,
+        read: impl FnOnce(&AppState) -> R,
+    ) -> Option<R> {
+        let known = self.known.load();
+        let state = match app {
+            Some(app) => known.by_id.get(&app),
+            None if known.by_id.len() == 1 => known.by_id.values().next(),
+            None => None,
+        };
+        state.map(|state| read(state))
+    }
+
     /// Reads one app again and puts it in place.
     ///
     /// # Errors

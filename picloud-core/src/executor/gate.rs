@@ -34,15 +34,23 @@ impl Default for GateConfig {
 #[derive(Debug)]
 pub(crate) struct Gate {
     config: GateConfig,
-    total: AtomicUsize,
+    total: Arc<Total>,
     apps: ArcSwap<HashMap<AppId, Arc<AppCount>>>,
     growing: Mutex<()>,
+}
+
+/// What is counted of all apps together.
+#[derive(Debug, Default)]
+struct Total {
+    inside: AtomicUsize,
     idle: Notify,
 }
 
 /// What is counted of one app.
 #[derive(Debug, Default)]
 struct AppCount {
+    /// So that a permit needs to hold on to one thing only.
+    total: Arc<Total>,
     inside: AtomicUsize,
     leaked: AtomicU64,
 }
@@ -58,7 +66,6 @@ pub(crate) enum Full {
 /// A place inside. Dropping it leaves.
 #[derive(Debug)]
 pub(crate) struct Permit {
-    gate: Arc<Gate>,
     app: Arc<AppCount>,
 }
 
@@ -71,13 +78,7 @@ impl Permit {
 
 impl Gate {
     pub(crate) fn new(config: GateConfig) -> Self {
-        Gate {
-            config,
-            total: AtomicUsize::new(0),
-            apps: ArcSwap::default(),
-            growing: Mutex::new(()),
-            idle: Notify::new(),
-        }
+        Gate { config, total: Arc::default(), apps: ArcSwap::default(), growing: Mutex::new(()) }
     }
 
     pub(crate) fn config(&self) -> &GateConfig {
@@ -85,7 +86,7 @@ impl Gate {
     }
 
     /// A place for an execution of `app`, if there is one.
-    pub(crate) fn enter(self: &Arc<Self>, app: AppId) -> Result<Permit, Full> {
+    pub(crate) fn enter(&self, app: AppId) -> Result<Permit, Full> {
         let counter = self.counter(app);
         if counter.leaked.load(Ordering::Relaxed) > self.config.max_leaked_memory {
             metric::count!("picloud_gate_refusals_total", "limit" => "leaked");
@@ -96,23 +97,23 @@ impl Gate {
             metric::count!("picloud_gate_refusals_total", "limit" => "app");
             return Err(Full::App);
         }
-        if self.total.fetch_add(1, Ordering::AcqRel) >= self.config.max_executions {
-            self.leave(&counter);
+        if self.total.inside.fetch_add(1, Ordering::AcqRel) >= self.config.max_executions {
+            counter.leave();
             metric::count!("picloud_gate_refusals_total", "limit" => "process");
             return Err(Full::Process);
         }
-        Ok(Permit { gate: Arc::clone(self), app: counter })
+        Ok(Permit { app: counter })
     }
 
     /// Executions under way.
     pub(crate) fn inside(&self) -> usize {
-        self.total.load(Ordering::Acquire)
+        self.total.inside.load(Ordering::Acquire)
     }
 
     /// Completes when nothing is under way.
     pub(crate) async fn wait_idle(&self) {
         loop {
-            let mut notified = std::pin::pin!(self.idle.notified());
+            let mut notified = std::pin::pin!(self.total.idle.notified());
             // Registered before the look, so that a leave in between is not missed.
             notified.as_mut().enable();
             if self.inside() == 0 {
@@ -122,28 +123,31 @@ impl Gate {
         }
     }
 
-    fn leave(&self, app: &AppCount) {
-        app.inside.fetch_sub(1, Ordering::Relaxed);
-        if self.total.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.idle.notify_waiters();
-        }
-    }
-
     fn counter(&self, app: AppId) -> Arc<AppCount> {
         if let Some(counter) = self.apps.load().get(&app) {
             return counter.clone();
         }
         let _growing = self.growing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut apps = HashMap::clone(&self.apps.load());
-        let counter = apps.entry(app).or_default().clone();
+        let new = || Arc::new(AppCount { total: self.total.clone(), ..AppCount::default() });
+        let counter = apps.entry(app).or_insert_with(new).clone();
         self.apps.store(Arc::new(apps));
         counter
     }
 }
 
+impl AppCount {
+    fn leave(&self) {
+        self.inside.fetch_sub(1, Ordering::Relaxed);
+        if self.total.inside.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.total.idle.notify_waiters();
+        }
+    }
+}
+
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.gate.leave(&self.app);
+        self.app.leave();
     }
 }
 

@@ -236,12 +236,19 @@ impl Picloud {
         self.inner.apps.by_slug(slug).map(|state| self.app(state.record.id))
     }
 
-    /// The app that a request belongs to: what the host's resolver says, or the only app there is.
-    pub fn resolve_app(&self, host: &str, headers: &http::HeaderMap) -> Option<Arc<AppState>> {
-        match &self.inner.resolver {
-            Some(resolver) => resolver.resolve(host, headers).and_then(|app| self.inner.apps.get(app)),
-            None => self.inner.apps.only(),
-        }
+    /// Reads the app that a request belongs to: the one that the host's resolver names, or the only one there is.
+    /// `None` when there is no such app. `read` runs on the hot path and sees one snapshot: it must not wait.
+    pub fn resolve_app<R>(
+        &self,
+        host: &str,
+        headers: &http::HeaderMap,
+        read: impl FnOnce(&AppState) -> R,
+    ) -> Option<R> {
+        let app = match &self.inner.resolver {
+            Some(resolver) => Some(resolver.resolve(host, headers)?),
+            None => None,
+        };
+        self.inner.apps.read_in_place(app, read)
     }
 
     /// Who sent a request with these headers. A failing look-up is logged and counts as anonymous: public
