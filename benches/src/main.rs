@@ -52,19 +52,20 @@ struct Arguments {
 fn main() {
     let arguments = Arguments::parse();
     if let Some((address, path)) = arguments.load.as_deref().and_then(|url| url.split_once('/')) {
-        let request = format!("GET /{path} HTTP/1.1\r\nhost: localhost\r\n\r\n");
+        let request =
+            http::Request::get(format!("/{path}")).header("host", "localhost").body(bytes::Bytes::new());
         let address = address.parse().unwrap();
-        let rate = client::load(address, request.as_bytes(), 64, std::time::Duration::from_secs(10));
+        let rate = client::load(address, &request.unwrap(), 64, std::time::Duration::from_secs(10));
         println!("{}", measure::per_second(rate));
         return;
     }
     let mut table = Table::default();
     let groups: [(&str, Group); 6] = [
+        ("waiting", waiting::run),
         ("hello", hello::run),
         ("json", json::run),
         ("kv", kv::run),
         ("limits", limits::run),
-        ("waiting", waiting::run),
         ("web", web::run),
     ];
     for (name, group) in groups {

@@ -6,6 +6,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::{Json, Path};
 use axum::routing::{get, post};
+use bytes::Bytes;
+use http::Request;
 use picloud_axum::{RouterConfig, ServeConfig, bind, router, serve};
 use picloud_core::{Picloud, PicloudConfig};
 use tokio::runtime::Runtime;
@@ -62,7 +64,7 @@ impl Server {
         Server { address, stop, task }
     }
 
-    fn load(&self, request: &[u8]) -> f64 {
+    fn load(&self, request: &Request<Bytes>) -> f64 {
         load(self.address, request, CONNECTIONS, SPAN)
     }
 
@@ -81,14 +83,15 @@ pub(crate) fn run(table: &mut Table) {
     let ours_in_host = Server::in_host(&runtime, scripts());
     let bare_in_host = Server::in_host(&runtime, plain());
 
-    let greet = b"GET /greet/ada HTTP/1.1\r\nhost: localhost\r\n\r\n".as_slice();
-    let text = serde_json::json!({ "items": (0..24).map(|i| format!("a text of some length, number {i:03}")).collect::<Vec<_>>(), "n": 1.5 }).to_string();
-    let echo = format!(
-        "POST /echo HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{text}",
-        text.len()
-    );
+    let greet = &Request::get("/greet/ada").header("host", "localhost").body(Bytes::new()).unwrap();
+    let text = serde_json::json!({ "items": (0..28).map(|i| format!("a text of some length, number {i:03}")).collect::<Vec<_>>(), "n": 1.5 }).to_string();
+    let echo = &Request::post("/echo")
+        .header("host", "localhost")
+        .header("content-type", "application/json")
+        .body(Bytes::from(text.clone()))
+        .unwrap();
 
-    let [a, b] = in_turns(7, [&mut || ours.load(greet), &mut || bare.load(greet)]);
+    let [a, b] = in_turns(9, [&mut || ours.load(greet), &mut || bare.load(greet)]);
     table.row(
         "HTTP greet, served on the executors, beside plain axum served the same way",
         per_second(a),
@@ -97,7 +100,7 @@ pub(crate) fn run(table: &mut Table) {
         " ×",
         Goal::AtLeast(0.85),
     );
-    let [a, b] = in_turns(7, [&mut || ours.load(echo.as_bytes()), &mut || bare.load(echo.as_bytes())]);
+    let [a, b] = in_turns(9, [&mut || ours.load(echo), &mut || bare.load(echo)]);
     table.row(
         format!("HTTP echo of {} bytes of JSON, the same", text.len()),
         per_second(a),
@@ -106,7 +109,7 @@ pub(crate) fn run(table: &mut Table) {
         " ×",
         Goal::AtLeast(0.7),
     );
-    let [a, b] = in_turns(7, [&mut || ours_in_host.load(greet), &mut || bare_in_host.load(greet)]);
+    let [a, b] = in_turns(9, [&mut || ours_in_host.load(greet), &mut || bare_in_host.load(greet)]);
     table.row(
         "HTTP greet, router in a host's runtime, beside plain axum there",
         per_second(a),
