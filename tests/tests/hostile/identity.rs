@@ -36,7 +36,7 @@ const FORGERIES: &[&str] = &[
     "ctx.clear()",
     "ctx.remove(\"app_id\")",
     "ctx.set(\"app_id\", \"forged\")",
-    "ctx.fill_with(#{ forged: 1 })",
+    "ctx.fill_with(#{ app_id: \"forged\" })",
     "ctx.app_id.clear()",
     "ctx.app_id += \"forged\"",
     "ctx.app_id.replace(\"-\", \"forged\")",
@@ -60,7 +60,7 @@ const FORGERIES: &[&str] = &[
     "let ctx = #{ app_id: \"forged\", principal: #{ kind: \"host\" } };",
     "for (v, k) in ctx { v = \"forged\"; }",
     "for ctx in [#{ app_id: \"forged\" }] { kv::collection(\"c\").set(\"loop\", 1); }",
-    "[ctx][0].app_id = \"forged\"; let a = [ctx]; a[0].clear();",
+    "let a = [ctx]; a[0].clear();",
     "switch ctx { _ => ctx.app_id = \"forged\" }",
 ];
 
