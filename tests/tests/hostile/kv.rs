@@ -1,6 +1,6 @@
 //! Services, called with arguments that nobody expects.
 
-use crate::world::{Attack, HARMLESS, Limits, REFUSED, STOPPED, World, one_by_one};
+use crate::world::{Attack, HARMLESS, Limits, REFUSED, STOPPED, World, one_by_one, together};
 
 const ODD: &[Attack<'_>] = &[
     ("no number", "let z = 0.0; kv::collection(\"c\").set(\"k\", z / z)", REFUSED),
@@ -61,6 +61,9 @@ const ODD: &[Attack<'_>] = &[
         "let f = Fn(\"set\"); f.call(kv::collection(\"c\"), \"k\", || 1)",
         REFUSED,
     ),
+];
+
+const ENDLESS: &[Attack<'_>] = &[
     (
         "in a comparer",
         "let c = kv::collection(\"c\"); [3, 2, 1].sort(|a, b| c.increment(\"n\", a))",
@@ -88,6 +91,12 @@ const ODD: &[Attack<'_>] = &[
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn odd_arguments_of_services_are_refused() {
     one_by_one(ODD).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_of_services_without_end_keep_nobody_waiting() {
+    one_by_one(&ENDLESS[..2]).await;
+    together(ENDLESS.len(), ENDLESS).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,6 +1,6 @@
 //! Memory by the ways that no size limit of the interpreter sees.
 
-use crate::world::{Attack, HARMLESS, STOPPED, one_by_one};
+use crate::world::{Attack, HARMLESS, STOPPED, together};
 
 const MEMORY: &[Attack<'_>] = &[
     ("entries of a map", "let m = #{}; let i = 0; loop { m[`key ${i}`] = `value ${i}`; i += 1; }", STOPPED),
@@ -84,5 +84,5 @@ const MEMORY: &[Attack<'_>] = &[
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn memory_is_bounded_whatever_way_it_is_gathered() {
-    one_by_one(MEMORY).await;
+    together(4, MEMORY).await;
 }

@@ -2,7 +2,7 @@
 
 use picloud_core::log::{MAX_LOG_BYTES, MAX_LOG_LINES};
 
-use crate::world::{Attack, HARMLESS, Limits, REFUSED, STOPPED, World, one_by_one};
+use crate::world::{Attack, HARMLESS, Limits, REFUSED, STOPPED, World, one_by_one, together};
 
 const FLOODS: &[Attack<'_>] = &[
     ("prints", "loop { print(\"x\") }", STOPPED),
@@ -20,7 +20,7 @@ const FLOODS: &[Attack<'_>] = &[
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flood_of_log_lines_ends_with_the_script() {
-    one_by_one(FLOODS).await;
+    together(4, FLOODS).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
