@@ -11,9 +11,14 @@ use crate::execution::{Failure, FailureClass, LimitExceeded};
 /// How long a fiber runs before others get their turn.
 pub(crate) const TIME_SLICE: Duration = Duration::from_micros(200);
 
-/// Operations between two looks at the clock. One operation can cost a millisecond, sixteen cost as much as
-/// looking at the clock once.
+/// Operations between two looks at the clock, while they are cheap: sixteen cost as much as looking once. One
+/// operation can cost milliseconds, too; a slice that was overrun by its own length shortens the way to the next look
+/// to one operation, and looks that find nothing amiss lengthen it again.
 const CLOCK_EVERY: u32 = 16;
+
+/// Operations after which a stack is trimmed without looking how deep it was. Dropping, cloning and comparing deep
+/// values goes deep where nothing is counted; but each level of such a value took an operation to build.
+const SHALLOW_OPERATIONS: u64 = 1_000;
 
 /// Stack that must be left for natives that cannot be interrupted (drop, clone and comparison of deep values).
 const RED_ZONE: usize = 192 << 20;
@@ -46,6 +51,7 @@ pub(crate) struct Budget {
     operations: Cell<u64>,
     max_operations: u64,
     clock_in: Cell<u32>,
+    clock_every: Cell<u32>,
     deadline: Instant,
     slice_end: Cell<Instant>,
     stop: Cell<Option<Stop>>,
@@ -65,6 +71,7 @@ impl Budget {
             operations: Cell::new(0),
             max_operations: limits.max_operations,
             clock_in: Cell::new(CLOCK_EVERY),
+            clock_every: Cell::new(CLOCK_EVERY),
             deadline,
             slice_end: Cell::new(deadline),
             stop: Cell::new(None),
@@ -81,6 +88,16 @@ impl Budget {
     pub(crate) fn begin_slice(&self, now: Instant) {
         self.slice_end.set(now + TIME_SLICE);
         self.at_resume.set(alloc::live());
+    }
+
+    /// When the slice that runs is over.
+    pub(crate) fn slice_end(&self) -> Instant {
+        self.slice_end.get()
+    }
+
+    /// Goes on with the slice that was to end at `end`: a call that did not have to wait is part of it.
+    pub(crate) fn continue_slice(&self, end: Instant) {
+        self.slice_end.set(end);
     }
 
     /// Called right after the fiber gave control back.
@@ -138,8 +155,11 @@ impl Budget {
             self.clock_in.set(left);
             return Verdict::Go;
         }
-        self.clock_in.set(CLOCK_EVERY);
         let now = Instant::now();
+        let late = now.saturating_duration_since(self.slice_end.get());
+        let every = if late > TIME_SLICE { 1 } else { (self.clock_every.get() * 2).min(CLOCK_EVERY) };
+        self.clock_every.set(every);
+        self.clock_in.set(every);
         if now >= self.deadline {
             return self.stop(Stop::Timeout);
         }
@@ -176,8 +196,11 @@ impl Budget {
         u64::try_from(self.peak.get()).unwrap_or(0)
     }
 
-    /// Whether the stack was used so deeply that its memory should go back to the system.
+    /// Whether the stack may have been used so deeply that its memory should go back to the system.
     pub(crate) fn used_deep_stack(&self, stack_base: usize) -> bool {
+        if self.operations.get() > SHALLOW_OPERATIONS {
+            return true;
+        }
         stack_base.saturating_sub(self.stack_low.get()) > 128 << 10 && self.stack_low.get() != usize::MAX
     }
 

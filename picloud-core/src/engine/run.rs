@@ -227,12 +227,31 @@ impl Given {
 
 /// Suspends the script until `future` is ready.
 pub(crate) fn wait<F: Future + 'static>(future: F) -> Result<F::Output, Box<EvalAltResult>> {
-    let answer = Rc::new(Cell::new(None));
+    let answer = Rc::new((Cell::new(None), Cell::new(false)));
     let slot = Rc::clone(&answer);
-    let call: HostCall = Box::pin(async move { slot.set(Some(future.await)) });
-    fiber::current(|run| *run.call.borrow_mut() = Some(call));
+    let call: HostCall = Box::pin(async move {
+        let mut future = std::pin::pin!(future);
+        let output = std::future::poll_fn(|cx| {
+            let polled = future.as_mut().poll(cx);
+            if polled.is_pending() {
+                slot.1.set(true);
+            }
+            polled
+        });
+        slot.0.set(Some(output.await));
+    });
+    let slice_end = fiber::current(|run| {
+        *run.call.borrow_mut() = Some(call);
+        run.budget.slice_end()
+    });
     fiber::suspend(Suspend::Call);
+    let (answer, waited) = (&answer.0, answer.1.get());
     let stopped = fiber::current(|run| {
+        // A call that was ready at once gave nobody else a turn: a script that makes nothing but such calls would run
+        // for ever in fresh slices.
+        if let Some(slice_end) = slice_end.filter(|_| !waited) {
+            run.budget.continue_slice(slice_end);
+        }
         // Still there if nobody took it: the thread is panicking, or there is no fiber.
         run.call.borrow_mut().take();
         run.budget.stopped().is_some()

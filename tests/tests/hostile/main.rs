@@ -1,0 +1,20 @@
+//! Hostile scripts against a whole picloud: whatever a script does, it ends in time, with an outcome that is its
+//! own, while the scripts of other apps go on answering and the process keeps no more memory than before.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod cycles;
+mod identity;
+mod kv;
+mod memory;
+mod natives;
+mod output;
+mod parser;
+mod stack;
+mod time;
+mod world;
+
+use picloud_core::alloc::CountingAllocator;
+
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = CountingAllocator::system();
