@@ -63,6 +63,7 @@ pub mod executor;
 #[doc(hidden)]
 pub mod fuzzing;
 mod guard;
+mod held;
 mod ids;
 mod json;
 mod json_canonical;

@@ -13,9 +13,9 @@ use super::compile::Compiled;
 use super::fiber::{self, Suspend};
 use super::{ctx, failure, response};
 use crate::execution::{Answer, Failure, FailureClass, Invocation};
-use crate::executor::{Held, Shared};
+use crate::held::Held;
 use crate::log::{LogBuffer, LogLevel, LogLine};
-use crate::{CallCx, CxInner, Error, Json, Result};
+use crate::{CallCx, Clock, CxInner, Error, Json, Result};
 
 /// A future that a script waits for. Polled and dropped by the owner of the fiber.
 pub(crate) type HostCall = Pin<Box<dyn Future<Output = ()>>>;
@@ -25,7 +25,7 @@ pub(crate) struct Run {
     pub(crate) budget: Budget,
     pub(crate) compiled: Held<Compiled>,
     pub(crate) invocation: Box<Invocation>,
-    surroundings: Held<Shared>,
+    clock: Held<dyn Clock>,
     call: RefCell<Option<HostCall>>,
     cx: OnceCell<CallCx>,
     log: OnceCell<Arc<LogBuffer>>,
@@ -41,13 +41,13 @@ impl Run {
         budget: Budget,
         compiled: Held<Compiled>,
         invocation: Box<Invocation>,
-        surroundings: Held<Shared>,
+        clock: Held<dyn Clock>,
     ) -> Self {
         Run {
             budget,
             compiled,
             invocation,
-            surroundings,
+            clock,
             call: RefCell::new(None),
             cx: OnceCell::new(),
             log: OnceCell::new(),
@@ -85,7 +85,7 @@ impl Run {
                     trace: invocation.trace,
                     trigger_depth: invocation.trigger_depth,
                     deadline: Some(self.budget.deadline()),
-                    clock: self.surroundings.clock.clone(),
+                    clock: Arc::clone(&self.clock),
                     log: Some(self.log_buffer().clone()),
                 })
             })
@@ -118,12 +118,7 @@ impl Run {
             LogLevel::Warn => forward!(warn),
             LogLevel::Error => forward!(error),
         }
-        self.log_buffer().push(LogLine {
-            at: self.surroundings.clock.now(),
-            level,
-            message: message.to_owned(),
-            data,
-        });
+        self.log_buffer().push(LogLine { at: self.clock.now(), level, message: message.to_owned(), data });
     }
 
     /// What `ctx` is inside functions.

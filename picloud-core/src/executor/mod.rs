@@ -1,7 +1,6 @@
 //! Running scripts: the [`Executor`] seam, and the executor of this process.
 
 mod gate;
-mod held;
 mod probe;
 mod task;
 #[cfg(test)]
@@ -24,7 +23,6 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use gate::GateConfig;
 use gate::{Full, Gate, Permit};
-pub(crate) use held::Held;
 
 use crate::engine::budget::Stop;
 use crate::engine::cache::ScriptCache;

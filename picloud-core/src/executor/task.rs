@@ -1,20 +1,23 @@
 //! One execution on its executor thread: fiber, future it waits for, and what happens at its end.
 
+use std::any::Any;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::task::Context;
+use std::task::{Context, Poll};
 use std::time::Instant;
 
 use tokio::time::Sleep;
 
 use super::gate::Permit;
 use super::worker::Resident;
-use super::{Held, Shared, outcome_of};
+use super::{Shared, outcome_of};
 use crate::engine::budget::{Budget, Stop};
 use crate::engine::fiber::{Fiber, Resumed, Stack, Suspend};
 use crate::engine::run::{self, HostCall, Run};
 use crate::execution::{Answer, Failure, FailureClass, Invocation, Outcome};
-use crate::{ExecutionId, Timestamp};
+use crate::held::Held;
+use crate::{Clock, ExecutionId, Timestamp};
 
 /// What a turn came to.
 pub(super) enum Turn {
@@ -41,6 +44,7 @@ pub(super) struct Task {
 impl Task {
     pub(super) fn new(
         shared: Held<Shared>,
+        clock: Held<dyn Clock>,
         permit: Permit,
         stack: Stack,
         compiled: Resident,
@@ -50,7 +54,7 @@ impl Task {
         let started_at = shared.clock.now();
         let stack_base = stack.top();
         let budget = Budget::new(&compiled.limits, started + compiled.timeout, stack.lowest());
-        let run = Run::new(budget, compiled, invocation, shared.clone());
+        let run = Run::new(budget, compiled, invocation, clock);
         let fiber = Fiber::new(stack, run, Run::evaluate);
         Task {
             fiber: Some(fiber),
@@ -83,7 +87,16 @@ impl Task {
             };
             if let Some(call) = self.call.as_mut() {
                 let stopped = fiber.data().budget.stopped().is_some();
-                if !stopped && call.as_mut().poll(cx).is_pending() {
+                let polled = if stopped {
+                    Ok(Poll::Ready(()))
+                } else {
+                    catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(cx)))
+                };
+                if let Err(panic) = polled {
+                    self.give_up_call();
+                    return self.failed(panic.as_ref(), stacks);
+                }
+                if matches!(polled, Ok(Poll::Pending)) {
                     let deadline = fiber.data().budget.deadline();
                     let timer = self
                         .deadline
@@ -94,7 +107,10 @@ impl Task {
                     fiber.data().budget.stop(Stop::Timeout);
                 }
                 // Dropped here, on the parent's stack.
-                self.call = None;
+                if let Some(panic) = self.give_up_call() {
+                    return self.failed(panic.as_ref(), stacks);
+                }
+                continue;
             }
             let budget = &fiber.data().budget;
             budget.begin_slice(Instant::now());
@@ -113,6 +129,17 @@ impl Task {
                 }
             }
         }
+    }
+
+    /// Drops the future of the host call; answers its panic if that is what it did.
+    fn give_up_call(&mut self) -> Option<Box<dyn Any + Send>> {
+        let call = self.call.take();
+        catch_unwind(AssertUnwindSafe(|| drop(call))).err()
+    }
+
+    /// The end of an execution whose host call panicked: the execution's, not the thread's.
+    fn failed(&mut self, panic: &(dyn Any + Send), stacks: &mut Vec<Stack>) -> Turn {
+        Turn::Done(Box::new(self.finish(Err(run::panicked(panic)), false, stacks)))
     }
 
     fn finish(
@@ -170,3 +197,12 @@ const MAX_SPARE_STACKS: usize = 256;
 
 /// How often a script is asked to end before it is made to.
 const ASKS: usize = 16;
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        // A future that panics when it is dropped is its author's defect; the thread goes on.
+        if let Some(panic) = self.give_up_call() {
+            run::panicked(panic.as_ref());
+        }
+    }
+}

@@ -450,3 +450,56 @@ async fn a_captured_variable_can_be_a_status_code() {
         Answer::Value(value) => panic!("{value:?}"),
     }
 }
+
+/// Functions whose futures panic at their first poll, later, and when they are dropped.
+fn panicking() -> ScriptModule {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            if !std::thread::panicking() {
+                panic!("dropped");
+            }
+        }
+    }
+    ScriptModule::new("boom")
+        .async_function("now()", |_: CallCx| async {
+            if true {
+                panic!("now");
+            }
+        })
+        .async_function("later()", |_: CallCx| async {
+            tokio::task::yield_now().await;
+            if true {
+                panic!("later");
+            }
+        })
+        .async_function("dropped()", |_: CallCx| async {
+            let _bomb = Bomb;
+            std::future::pending::<()>().await;
+        })
+}
+
+#[tokio::test]
+async fn a_panic_in_the_future_of_a_host_function_ends_its_execution_and_nothing_else() {
+    let executor = executor_with(Limits::default(), GateConfig::default(), vec![panicking()]);
+    let spin = "let n = 0; for i in 0..200000 { n += i; }";
+    for call in ["boom::now()", "boom::later()", "boom::dropped()"] {
+        for source in [call.to_owned(), format!("{spin} {call}; {spin}")] {
+            // More often than there are threads, so that a lost one would show.
+            for _ in 0..4 {
+                let mut invocation = Invocation::new(AppId::new(), script(&source));
+                if call == "boom::dropped()" {
+                    let mut short = ScriptRecord::clone(&invocation.script);
+                    short.timeout_seconds = Some(1);
+                    invocation.script = Arc::new(short);
+                }
+                let failure = executor.run(invocation).await.result.unwrap_err();
+                assert_eq!(failure.class, FailureClass::Internal, "{source}: {failure}");
+            }
+        }
+    }
+    assert_eq!(executor.in_flight(), 0);
+    for _ in 0..8 {
+        assert_eq!(value(&executor, "let n = 0; for i in 0..200000 { n += 1; } n").await, "200000");
+    }
+}

@@ -8,13 +8,14 @@ use std::task::{Context, Poll, Waker};
 
 use super::gate::Permit;
 use super::task::{Task, Turn};
-use super::{Held, Shared, record_refused};
+use super::{Shared, record_refused};
 use crate::engine::budget::Stop;
 use crate::engine::compile::Compiled;
 use crate::engine::fiber::Stack;
 use crate::execution::{ExecutionRecord, Failure, FailureClass, Invocation, Outcome};
+use crate::held::Held;
 use crate::script::ScriptRecord;
-use crate::{ExecutionId, ScriptId};
+use crate::{Clock, ExecutionId, ScriptId};
 
 /// Names an execution on its thread. The generation tells a slot's tenants apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +49,7 @@ struct Worker {
     active: Arc<AtomicUsize>,
     /// What executions share, held once per thread: counting references to it across threads would cost more than a
     /// short script.
-    shared: Option<Held<Shared>>,
+    shared: Option<(Held<Shared>, Held<dyn Clock>)>,
     scripts: [Option<(ScriptId, u64, Resident)>; RESIDENTS],
     /// Records that wait to be handed over together.
     records: Vec<ExecutionRecord>,
@@ -98,9 +99,12 @@ pub(super) fn uninstall() {
 
 /// Which of the executor's threads this is, if it is one.
 pub(super) fn here(executor: u64) -> Option<usize> {
-    WORKER.with_borrow(|worker| {
+    let here = WORKER.try_with(|worker| {
+        let worker = worker.try_borrow().ok()?;
         worker.as_ref().filter(|worker| worker.executor == executor).map(|worker| worker.index)
-    })
+    });
+    // A thread that is being torn down is nobody's.
+    here.ok().flatten()
 }
 
 /// Keeps a record for the next time that this thread hands over; gives it back where nobody would.
@@ -121,7 +125,7 @@ pub(super) fn collect(record: ExecutionRecord) -> Option<ExecutionRecord> {
 /// Hands over the records that this thread has collected.
 pub(super) fn hand_over() {
     let collected = with(|worker| {
-        let shared = worker.shared.as_ref().filter(|_| !worker.records.is_empty())?;
+        let (shared, _) = worker.shared.as_ref().filter(|_| !worker.records.is_empty())?;
         let next = Vec::with_capacity(RECORDS);
         Some((shared.clone(), std::mem::replace(&mut worker.records, next)))
     });
@@ -133,6 +137,10 @@ pub(super) fn hand_over() {
 /// Runs `f` on the thread's state. Never while a fiber runs: nothing of ours is borrowed across a resume.
 fn with<R>(f: impl FnOnce(&mut Worker) -> R) -> Option<R> {
     WORKER.with_borrow_mut(|worker| worker.as_mut().map(f))
+}
+
+fn hold(shared: &Arc<Shared>) -> (Held<Shared>, Held<dyn Clock>) {
+    (Held::new(shared.clone()), Held::new(shared.clock.clone()))
 }
 
 /// Where a script stands among those at hand. Ids made one after the other differ in their last bytes.
@@ -174,10 +182,10 @@ pub(super) fn start(
     invocation: Box<Invocation>,
 ) -> Result<(usize, Key), Box<Outcome>> {
     let (spare, local) = with(|worker| {
-        let local = worker.shared.get_or_insert_with(|| Held::new(shared.clone())).clone();
+        let local = worker.shared.get_or_insert_with(|| hold(shared)).clone();
         (worker.stacks.pop(), local)
     })
-    .unwrap_or_else(|| (None, Held::new(shared.clone())));
+    .unwrap_or_else(|| (None, hold(shared)));
     let stack = match spare.map_or_else(Stack::new, Ok) {
         Ok(stack) => stack,
         Err(error) => {
@@ -187,7 +195,8 @@ pub(super) fn start(
             return Err(Box::new(record_refused(shared, invocation, failure)));
         }
     };
-    let task = Task::new(local, permit, stack, compiled, invocation);
+    let (local, clock) = local;
+    let task = Task::new(local, clock, permit, stack, compiled, invocation);
     let key = with(|worker| {
         worker.active.fetch_add(1, Ordering::Relaxed);
         let index = worker.free.pop().unwrap_or_else(|| {
@@ -261,7 +270,8 @@ pub(super) fn poll(key: Key, cx: &mut Context<'_>) -> Poll<Box<Outcome>> {
 fn turn(key: Key, mut task: Task, cx: &mut Context<'_>) -> Option<Box<Outcome>> {
     let mut stacks = with(|worker| std::mem::take(&mut worker.stacks)).unwrap_or_default();
     let turn = task.turn(cx, &mut stacks);
-    with(|worker| {
+    let mut task = Some(task);
+    let outcome = with(|worker| {
         // Executions that ran inside this one (a host function that blocks on another) may have left some.
         stacks.append(&mut worker.stacks);
         worker.stacks = stacks;
@@ -270,7 +280,7 @@ fn turn(key: Key, mut task: Task, cx: &mut Context<'_>) -> Option<Box<Outcome>> 
             Turn::Done(outcome) => Some(outcome),
             Turn::Waiting | Turn::Preempted => {
                 if let Some(slot) = worker.slot(key) {
-                    slot.task = Some(task);
+                    slot.task = task.take();
                     slot.queued = preempted;
                 }
                 if preempted {
@@ -283,7 +293,10 @@ fn turn(key: Key, mut task: Task, cx: &mut Context<'_>) -> Option<Box<Outcome>> 
             }
         }
     })
-    .flatten()
+    .flatten();
+    // Here and not above: what it drops may reach for this thread's state.
+    drop(task);
+    outcome
 }
 
 /// Stores an outcome for whoever waits for it.

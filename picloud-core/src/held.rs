@@ -10,21 +10,21 @@ use std::sync::Arc;
     clippy::redundant_allocation,
     reason = "the extra allocation is made once per thread, to be counted there"
 )]
-pub(crate) struct Held<T>(Rc<Arc<T>>);
+pub(crate) struct Held<T: ?Sized>(Rc<Arc<T>>);
 
-impl<T> Held<T> {
+impl<T: ?Sized> Held<T> {
     pub(crate) fn new(shared: Arc<T>) -> Self {
         Held(Rc::new(shared))
     }
 }
 
-impl<T> Clone for Held<T> {
+impl<T: ?Sized> Clone for Held<T> {
     fn clone(&self) -> Self {
         Held(Rc::clone(&self.0))
     }
 }
 
-impl<T> Deref for Held<T> {
+impl<T: ?Sized> Deref for Held<T> {
     type Target = Arc<T>;
 
     fn deref(&self) -> &Arc<T> {
