@@ -24,6 +24,10 @@ use crate::ServeConfig;
 /// How long to wait after the system refused a connection for want of descriptors or memory.
 const BREATH: Duration = Duration::from_millis(50);
 
+/// How long an answer may lie unread.
+#[cfg(target_os = "linux")]
+const UNREAD: Duration = Duration::from_secs(30);
+
 /// One acceptor per executor thread.
 #[derive(Debug, Clone)]
 struct Acceptor {
@@ -187,6 +191,9 @@ impl Server {
             let _counted = counted;
             // Answers are written whole: waiting for more to send only adds latency.
             let _ = stream.set_nodelay(true);
+            // A client that asks and does not read must not hold its answer, and its place, for ever.
+            #[cfg(target_os = "linux")]
+            let _ = socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(UNREAD));
             let service = service_fn(move |mut request: http::Request<Incoming>| {
                 request.extensions_mut().insert(ConnectInfo(peer));
                 let mut router = router.clone();

@@ -6,6 +6,7 @@ use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
@@ -189,14 +190,19 @@ impl Apps {
     /// Follows the changes that any node makes, until `ending` becomes true.
     pub(crate) async fn follow(self: Arc<Self>, mut ending: watch::Receiver<bool>) {
         let mut changes = self.catalog.changes();
+        let mut behind = false;
         loop {
             let go_on = {
                 // An error means that the other side is gone: the end as well.
                 let mut ended = pin!(async { drop(ending.wait_for(|ended| *ended).await) });
                 let mut changed = pin!(changes.changed());
+                let mut again = pin!(tokio::time::sleep(READ_AGAIN));
                 std::future::poll_fn(|cx| {
                     if ended.as_mut().poll(cx).is_ready() {
                         return Poll::Ready(false);
+                    }
+                    if behind && again.as_mut().poll(cx).is_ready() {
+                        return Poll::Ready(true);
                     }
                     changed.as_mut().poll(cx).map(|changed| changed.is_ok())
                 })
@@ -205,12 +211,17 @@ impl Apps {
             if !go_on {
                 return;
             }
-            if let Err(error) = self.refresh().await {
+            let read = self.refresh().await;
+            behind = read.is_err();
+            if let Err(error) = read {
                 tracing::warn!(%error, "changes to the apps could not be read; this node goes on with what it knows");
             }
         }
     }
 }
+
+/// How soon changes that could not be read are tried again.
+const READ_AGAIN: Duration = Duration::from_secs(1);
 
 #[async_trait]
 impl FanoutSource for Apps {

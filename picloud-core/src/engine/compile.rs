@@ -75,6 +75,7 @@ impl Toolbox {
                 )
             }
         };
+        engine.set_max_functions(MAX_FUNCTIONS);
         engine
             .set_max_operations(0)
             .set_max_string_size(size(strings))
@@ -146,6 +147,9 @@ impl Toolbox {
         Ok((ast, names))
     }
 }
+
+/// Most functions and closures of a script: the parser takes quadratic time in them.
+const MAX_FUNCTIONS: usize = 1_000;
 
 /// How large the values are that an engine's own checks let pass.
 ///

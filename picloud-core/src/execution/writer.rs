@@ -92,6 +92,12 @@ impl ExecutionLog {
         let waiting = inner.waiting.fetch_add(count, Ordering::Relaxed) + count;
         let bytes = inner.waiting_bytes.fetch_add(weight, Ordering::Relaxed) + weight;
         let full = waiting > inner.config.capacity.get() || bytes > inner.config.max_bytes;
+        if full && count > 1 {
+            // One by one, as far as they go.
+            self.left(count, weight);
+            records.into_iter().for_each(|record| self.record(vec![record]));
+            return;
+        }
         if full || inner.items.send(Item::Records(records)).is_err() {
             self.left(count, weight);
             inner.dropped.fetch_add(count as u64, Ordering::Relaxed);
@@ -165,6 +171,13 @@ impl ExecutionLog {
                 let _ = flushed.send(());
             }
         }
+        // What came after the end was asked for.
+        inbox.close();
+        let (mut batch, mut flushed) = (Vec::new(), Vec::new());
+        while let Ok(item) = inbox.try_recv() {
+            self.take(item, &mut batch, &mut flushed, &mut closed);
+        }
+        self.write(sink.as_ref(), batch).await;
     }
 
     /// Sorts an item; answers whether it can wait for company.

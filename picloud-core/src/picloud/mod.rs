@@ -329,19 +329,35 @@ impl Picloud {
         if self.inner.closing.swap(true, Ordering::AcqRel) {
             return;
         }
-        self.inner.executor.shutdown(deadline).await;
-        self.inner.log.collect().await;
-        self.inner.executor.end();
-        self.inner.control.drain(&self.inner.log).await;
-        self.inner.control.end();
-        let inner = self.inner.clone();
-        let joined = tokio::task::spawn_blocking(move || {
-            inner.executor.join();
-            inner.control.join();
-        });
-        if joined.await.is_err() {
-            tracing::error!("joining the threads panicked");
+        // A task of its own: whoever gives up waiting does not stop it half way.
+        let cloud = self.clone();
+        if tokio::spawn(async move { cloud.shut_down(deadline).await }).await.is_err() {
+            tracing::error!("the shutdown panicked, or its runtime ended before it");
         }
+    }
+
+    async fn shut_down(&self, deadline: Duration) {
+        let inner = &self.inner;
+        inner.executor.shutdown(deadline).await;
+        inner.executor.end();
+        // The threads hand over their last records before they end.
+        let executor = inner.executor.clone();
+        join("executor", move || executor.join()).await;
+        inner.control.drain(&inner.log).await;
+        inner.control.end();
+        let ending = self.inner.clone();
+        join("control", move || ending.control.join()).await;
+    }
+}
+
+/// How long to wait for a thread that was told to end: one that is stuck in a host's function is left behind.
+const JOIN: Duration = Duration::from_secs(10);
+
+async fn join(what: &'static str, work: impl FnOnce() + Send + 'static) {
+    match tokio::time::timeout(JOIN, tokio::task::spawn_blocking(work)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(_)) => tracing::error!(what, "joining the threads panicked"),
+        Err(_) => tracing::error!(what, "a thread does not end; it is left behind"),
     }
 }
 

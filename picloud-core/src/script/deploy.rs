@@ -47,8 +47,14 @@ impl Deployer<'_> {
                 Err(error) => return Err(error.into()),
                 Ok(revision) => {
                     self.warm(&plan.changes).await;
-                    self.apps.reload(app).await?;
-                    return Ok(DeployReport { revision, ..plan.report });
+                    let mut report = DeployReport { revision, ..plan.report };
+                    if let Err(error) = self.apps.reload(app).await {
+                        // It is stored: to answer an error would be to say that nothing has changed.
+                        report
+                            .warnings
+                            .push(format!("stored, but not live on this node until it can read it: {error}"));
+                    }
+                    return Ok(report);
                 }
             }
         }
@@ -170,6 +176,13 @@ impl<'a> Plan<'a> {
                 existing => self.script(checked, existing.copied()),
             }
         }
+        // Steps take effect in order: names and routes are given up before they are taken.
+        self.changes.sort_by_key(|change| match change {
+            CatalogChange::DeleteScript(_) => 0,
+            CatalogChange::DeleteRoute(_) => 1,
+            CatalogChange::PutScript(_) => 2,
+            CatalogChange::PutRoute(_) => 3,
+        });
         if self.problems.is_empty() { Ok(self) } else { Err(DeployError::Invalid(self.problems)) }
     }
 
