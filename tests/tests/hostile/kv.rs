@@ -95,7 +95,6 @@ async fn odd_arguments_of_services_are_refused() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn calls_of_services_without_end_keep_nobody_waiting() {
-    one_by_one(&ENDLESS[..2]).await;
     together(ENDLESS.len(), ENDLESS).await;
 }
 

@@ -8,6 +8,7 @@
     clippy::print_stdout,
     reason = "a test fails by panicking"
 )]
+#![allow(clippy::print_stdout, reason = "what each attack came to, with HOSTILE_VERBOSE set")]
 
 mod cycles;
 mod identity;

@@ -84,5 +84,5 @@ const MEMORY: &[Attack<'_>] = &[
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn memory_is_bounded_whatever_way_it_is_gathered() {
-    together(4, MEMORY).await;
+    together(7, MEMORY).await;
 }

@@ -20,7 +20,7 @@ const FLOODS: &[Attack<'_>] = &[
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flood_of_log_lines_ends_with_the_script() {
-    together(4, FLOODS).await;
+    together(6, FLOODS).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

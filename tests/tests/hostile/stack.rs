@@ -67,7 +67,7 @@ const NESTED: &[Attack<'_>] = &[
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn deep_values_do_not_overflow_the_stack() {
-    together(5, NESTED).await;
+    together(10, NESTED).await;
 }
 
 /// Recursion whose every level is a deep expression.
