@@ -503,3 +503,18 @@ async fn a_panic_in_the_future_of_a_host_function_ends_its_execution_and_nothing
         assert_eq!(value(&executor, "let n = 0; for i in 0..200000 { n += 1; } n").await, "200000");
     }
 }
+
+#[tokio::test]
+async fn a_body_that_grows_past_the_memory_limit_ends_the_script() {
+    let limits = Limits { max_memory: 16 << 20, ..Limits::default() };
+    let executor = executor_with(limits, GateConfig::default(), Vec::new());
+    let mut request = HttpRequest::new(http::Method::POST, "/");
+    request.headers.insert("content-type", http::HeaderValue::from_static("application/json"));
+    request.body = format!("[{}{{}}]", "{\"a\":0},".repeat(500_000)).into();
+    let invocation =
+        Invocation::new(AppId::new(), script("try { ctx.request.body.len() } catch { 0 }")).request(request);
+    let outcome = executor.run(invocation).await;
+    let limit = outcome.result.unwrap_err().limit.map(|limit| limit.limit);
+    assert_eq!(limit.as_deref(), Some("max_memory"));
+    assert!(outcome.peak_memory < 64 << 20, "{} bytes", outcome.peak_memory);
+}

@@ -28,7 +28,12 @@ pub(crate) fn canonicalize(text: &str) -> Result<String> {
 
 /// Any Rust value as canonical text.
 pub(crate) fn serialize<T: Serialize + ?Sized>(value: &T) -> Result<String> {
-    let mut out = Writer::new(usize::MAX);
+    serialize_within(value, usize::MAX)
+}
+
+/// As [`serialize`], refusing text that is longer.
+pub(crate) fn serialize_within<T: Serialize + ?Sized>(value: &T, max_bytes: usize) -> Result<String> {
+    let mut out = Writer::new(max_bytes);
     value.serialize(ser::Serializer::new(&mut out))?;
     Ok(out.into_text())
 }

@@ -76,7 +76,10 @@ pub(crate) fn from_dynamic<T: DeserializeOwned>(value: &Dynamic) -> Result<T> {
 /// A Rust value as a script value.
 ///
 /// # Errors
-/// As [`Json::from_value`].
+/// As [`Json::from_value`], and `json.too_large` past [`MAX_ANSWER_BYTES`].
 pub(crate) fn to_dynamic<T: Serialize>(value: &T) -> Result<Dynamic> {
-    parse_text(&json_canonical::serialize(value)?)
+    parse_text(&json_canonical::serialize_within(value, MAX_ANSWER_BYTES)?)
 }
+
+/// Longest answer of a function of the host's, as JSON: a page of a thousand values of a megabyte is not for a script.
+const MAX_ANSWER_BYTES: usize = 16 << 20;

@@ -7,6 +7,8 @@ use std::marker::PhantomData;
 use rhai::{Array, Dynamic, Map};
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
+use crate::engine::budget::Stop;
+use crate::engine::fiber;
 use crate::json_canonical::{Failure, Step, Trace};
 
 /// Reads one value.
@@ -77,7 +79,12 @@ impl<'de> Visitor<'de> for Value<'_> {
         let mut items = Array::with_capacity(access.size_hint().unwrap_or(0).min(64));
         loop {
             match access.next_element_seed(Value { trace, depth }) {
-                Ok(Some(item)) => items.push(item),
+                Ok(Some(item)) => {
+                    items.push(item);
+                    if memory_is_spent() {
+                        return Err(trace.refuse(Failure::invalid(SPENT)));
+                    }
+                }
                 Ok(None) => return Ok(Dynamic::from_array(items)),
                 Err(error) => {
                     trace.left(Step::Index(items.len()));
@@ -98,7 +105,12 @@ impl<'de> Visitor<'de> for Value<'_> {
                     return Err(trace.refuse(Failure::duplicate()));
                 }
                 Entry::Vacant(entry) => match access.next_value_seed(Value { trace, depth }) {
-                    Ok(value) => _ = entry.insert(value),
+                    Ok(value) => {
+                        entry.insert(value);
+                        if memory_is_spent() {
+                            return Err(trace.refuse(Failure::invalid(SPENT)));
+                        }
+                    }
                     Err(error) => {
                         trace.left(Step::key(entry.key()));
                         return Err(error);
@@ -108,6 +120,21 @@ impl<'de> Visitor<'de> for Value<'_> {
         }
         Ok(Dynamic::from_map(entries))
     }
+}
+
+const SPENT: &str = "the memory of the execution is used up";
+
+/// Whether the script that this is read for has used up its memory. It ends then, whatever it makes of the error: a text
+/// of a few megabytes can become a value of hundreds, and nothing else looks meanwhile.
+fn memory_is_spent() -> bool {
+    let spent = fiber::current(|run| {
+        let spent = run.budget.memory_left() == 0;
+        if spent {
+            run.budget.stop(Stop::Memory);
+        }
+        spent
+    });
+    spent == Some(true)
 }
 
 /// Reads a key, as whatever type maps of scripts have for keys.
