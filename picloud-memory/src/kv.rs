@@ -120,24 +120,9 @@ fn change(
         prev_value: before.map(|stored| stored.value),
         version: tables.kv.last_version + 1,
     };
-    tables.emit(at.cx, op.as_str(), || payload(&event))?;
+    tables.emit(at.cx, op.as_str(), || Ok(event.to_json()))?;
     tables.kv.put(at, key, change);
     Ok(true)
-}
-
-/// The event as canonical text. Put together by hand because a value may nest as deep as values may, and the
-/// event is one deeper.
-fn payload(event: &KvEvent) -> Result<Json> {
-    let or_null = |value: &Option<Json>| value.clone().unwrap_or_else(Json::null);
-    Ok(Json::from_canonical(format!(
-        r#"{{"collection":{},"key":{},"op":"{}","prev_value":{},"value":{},"version":{}}}"#,
-        Json::from_value(event.collection.as_str())?,
-        Json::from_value(event.key.as_str())?,
-        event.op.as_str(),
-        or_null(&event.prev_value),
-        or_null(&event.value),
-        event.version,
-    )))
 }
 
 #[derive(Debug)]

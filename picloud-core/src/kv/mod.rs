@@ -29,12 +29,13 @@ use crate::{CallCx, Json, Result};
 /// # Contract
 ///
 /// - A value reads back exactly as it was written.
-/// - An entry whose time to live has passed, on [`CallCx::clock`], is as if it were deleted, for every method.
-///   Expiry fires no event.
+/// - An entry is as if it were deleted, for every method, from the moment when the time on [`CallCx::clock`] is that
+///   of its writing and its time to live, or later. Expiry fires no event.
 /// - Each method is atomic: concurrent calls for one key take effect one after the other.
 /// - A write, a delete and the outbox rows in [`CallCx::fanout`] of what it turned out to be are one commit.
-/// - Every successful write has a version; versions of a key grow and never repeat, also across delete and
-///   re-insert.
+/// - Every successful write, a delete included, has a version greater than any that the key had before, also across
+///   delete and re-insert. One counter for the whole backend will do.
+/// - Writing an equal value and adding 0 are updates like any other.
 /// - Writing over an expired entry is an insert: its event has no `prev_value`.
 /// - Names, keys and value sizes were checked before a backend sees them.
 ///
@@ -65,7 +66,8 @@ pub trait KvService: Debug + Send + Sync + 'static {
     /// Removes an entry; answers whether it was present. Deleting a missing key succeeds.
     async fn delete(&self, cx: &CallCx, collection: &CollectionName, key: &Key) -> Result<bool>;
 
-    /// Adds `by` to an integer and answers the sum. A missing key counts as 0; a TTL is kept.
+    /// Adds `by` to an integer and answers the sum. A missing key counts as 0; a TTL is kept. An integer is canonical
+    /// text without `.` and exponent, which `str::parse::<i64>` reads.
     ///
     /// # Errors
     /// [`KvError::NotAnInteger`], [`KvError::Overflow`]; nothing is written.
@@ -82,12 +84,15 @@ pub trait KvService: Debug + Send + Sync + 'static {
         value: &Json,
     ) -> Result<bool>;
 
-    /// A page of entries in byte order of the UTF-8 key.
+    /// A page of entries in byte order of the UTF-8 key. Its size is up to the backend to clamp, with
+    /// [`clamp_page_size`](crate::page::clamp_page_size); its cursor is `None` when nothing follows.
     ///
     /// Entries that are present during the whole walk are listed exactly once, whatever else changes.
     ///
     /// # Errors
-    /// [`KvError::InvalidCursor`] for a cursor that no page of this collection handed out.
+    /// [`KvError::InvalidCursor`] for a cursor that was made for another app, collection or prefix, and for one whose
+    /// text was altered: put a checksum over all of these and the last key into it. The limit may differ from page
+    /// to page.
     async fn list(
         &self,
         cx: &CallCx,

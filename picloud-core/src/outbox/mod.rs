@@ -20,7 +20,11 @@ pub struct Revision(pub u64);
 /// - The rows of the operation that the write turns out to be are stored in the same commit as the write.
 /// - They are stored only if the app's revision is still [`Fanout::revision`]; otherwise nothing at all is
 ///   written and the answer is [`Fanout::stale`], upon which core reloads and repeats.
-/// - A write without effect (deleting what is not there, a failed compare-and-set) stores no rows.
+/// - A write without effect (deleting what is not there, a failed compare-and-set or increment) stores no rows, and may
+///   answer without comparing revisions. Writing an equal value is an update.
+/// - An app that does not exist has no revision: a write for it is stale.
+/// - The revision is that of the app's catalog: read it in the write's own transaction, locked against
+///   [`Catalog::apply`](crate::catalog::Catalog::apply).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Fanout {
     /// The revision that the rows were computed from; `None`, for calls past the guard, is not

@@ -114,7 +114,9 @@ impl PicloudBuilder {
         self
     }
 
-    /// Replaces single services: takes those of the backend and answers those to use. The guard comes on top.
+    /// Replaces single services: takes those of the backend and answers those to use. The guard comes on top. A
+    /// replacement that cannot see the app's revision may ignore [`CallCx::fanout`](crate::CallCx::fanout) as long as
+    /// there are no triggers.
     #[must_use]
     pub fn services(mut self, replace: impl FnOnce(Services) -> Services) -> Self {
         self.services = replace(self.services);
