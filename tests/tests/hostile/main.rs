@@ -8,7 +8,6 @@
     clippy::print_stdout,
     reason = "a test fails by panicking"
 )]
-#![allow(clippy::print_stdout, reason = "what each attack came to, with HOSTILE_VERBOSE set")]
 
 mod cycles;
 mod identity;
