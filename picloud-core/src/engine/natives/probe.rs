@@ -1,6 +1,7 @@
 //! Calls any function of the language with any arguments, and holds it to what every native promises: no panic,
 //! no endless work, nothing much larger than its inputs or the limits.
 
+use std::collections::HashSet;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -109,7 +110,7 @@ pub(crate) fn call(function: &Function, picks: &[(bool, usize)]) -> bool {
             Some(value) => (*value).clone(),
             None => values[pick % values.len()].clone(),
         };
-        before += bytes_of(&value);
+        before += bytes_of(&value, &mut Seen::new());
         scope.push_dynamic(format!("x{i}"), value);
         texts.push(format!("x{i}"));
     }
@@ -119,8 +120,9 @@ pub(crate) fn call(function: &Function, picks: &[(bool, usize)]) -> bool {
     let result = engine().eval_with_scope::<Dynamic>(&mut scope, &source);
     let took = started.elapsed();
     assert!(took < LONGEST_CALL, "{function:?} with {picks:?} took {took:?}");
-    let after: usize = scope.iter_raw().map(|(_, _, value)| bytes_of(value)).sum::<usize>()
-        + result.as_ref().map_or(0, bytes_of);
+    let mut seen = Seen::new();
+    let left: usize = scope.iter_raw().map(|(_, _, value)| bytes_of(value, &mut seen)).sum();
+    let after = left + result.as_ref().map_or(0, |value| bytes_of(value, &mut seen));
     let limits = Limits::default();
     let most = 4 * before
         + limits.max_string_size as usize
@@ -281,13 +283,16 @@ fn is(value: &Dynamic, kind: &str) -> bool {
     }
 }
 
-fn bytes_of(value: &Dynamic) -> usize {
+/// The texts that were counted: copies of a string share one.
+type Seen = HashSet<*const u8>;
+
+fn bytes_of(value: &Dynamic, seen: &mut Seen) -> usize {
     let inside = if let Some(text) = value.read_lock::<rhai::ImmutableString>() {
-        text.len()
+        if seen.insert(text.as_ptr()) { text.len() } else { 0 }
     } else if let Some(array) = value.read_lock::<Array>() {
-        array.iter().map(bytes_of).sum()
+        array.iter().map(|item| bytes_of(item, seen)).sum()
     } else if let Some(map) = value.read_lock::<Map>() {
-        map.iter().map(|(key, value)| key.len() + bytes_of(value)).sum()
+        map.iter().map(|(key, value)| key.len() + bytes_of(value, seen)).sum()
     } else if let Some(blob) = value.read_lock::<Blob>() {
         blob.len()
     } else {
