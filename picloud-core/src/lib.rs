@@ -77,9 +77,10 @@ mod picloud;
 pub mod route;
 pub mod script;
 mod services;
+pub mod trigger;
 
 pub use async_trait::async_trait;
-pub use backend::Backend;
+pub use backend::{Backend, MAX_TRANSACTION, Transaction, tx_closed};
 pub use clock::{Clock, SystemClock, Timestamp};
 pub use context::{CallCx, CxInner};
 pub use engine::ScriptModule;

@@ -148,7 +148,7 @@ impl PicloudBuilder {
         let control = Control::start()?;
         let cache = Arc::new(ScriptCache::new(toolbox, config.script_cache_size, control.handle().clone()));
         let log = ExecutionLog::new(config.execution_log.clone());
-        let sink = self.sink.unwrap_or_else(|| self.backend.execution_log());
+        let sink = self.sink.unwrap_or_else(|| self.backend.executions());
         control.spawn_writer(log.clone(), sink);
         control.spawn(apps.clone().follow(control.ending()));
         let executor = LocalExecutor::start(config.executor.clone(), cache.clone(), clock, log.clone())?;

@@ -179,9 +179,9 @@ impl<'a> Plan<'a> {
         // Steps take effect in order: names and routes are given up before they are taken.
         self.changes.sort_by_key(|change| match change {
             CatalogChange::DeleteScript(_) => 0,
-            CatalogChange::DeleteRoute(_) => 1,
+            CatalogChange::DeleteRoute(_) | CatalogChange::DeleteTrigger(_) => 1,
             CatalogChange::PutScript(_) => 2,
-            CatalogChange::PutRoute(_) => 3,
+            CatalogChange::PutRoute(_) | CatalogChange::PutTrigger(_) => 3,
         });
         if self.problems.is_empty() { Ok(self) } else { Err(DeployError::Invalid(self.problems)) }
     }
