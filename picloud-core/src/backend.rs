@@ -6,9 +6,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::catalog::Catalog;
-use crate::execution::ExecutionLogSink;
+use crate::execution::ExecutionStore;
 use crate::kv::KvService;
-use crate::{Clock, Result};
+use crate::outbox::Outbox;
+use crate::services::Services;
+use crate::{Clock, Error, ErrorKind, Result};
 
 /// A backend: stores and services on one database, so that a write and its events can be one commit.
 ///
@@ -16,14 +18,23 @@ use crate::{Clock, Result};
 /// suite of feature `conformance`.
 #[async_trait]
 pub trait Backend: Debug + Send + Sync + 'static {
-    /// Scripts, routes and apps.
+    /// Scripts, routes, triggers and apps.
     fn catalog(&self) -> Arc<dyn Catalog>;
 
     /// The KV service.
     fn kv(&self) -> Arc<dyn KvService>;
 
-    /// Where execution records go unless the host says otherwise.
-    fn execution_log(&self) -> Arc<dyn ExecutionLogSink>;
+    /// Events on their way.
+    fn outbox(&self) -> Arc<dyn Outbox>;
+
+    /// The execution log: where records go unless the host says otherwise, and where they are read.
+    fn executions(&self) -> Arc<dyn ExecutionStore>;
+
+    /// Begins a transaction.
+    ///
+    /// # Errors
+    /// When the backend is not to be reached.
+    async fn transaction(&self) -> Result<Box<dyn Transaction>>;
 
     /// The clock that expiry and schedules follow.
     fn clock(&self) -> Arc<dyn Clock>;
@@ -38,4 +49,41 @@ pub trait Backend: Debug + Send + Sync + 'static {
     /// # Errors
     /// Why it cannot.
     async fn ready(&self) -> Result<()>;
+
+    /// Lets go of what the backend holds outside this process, connections say, and of the tasks it has. Called at the
+    /// end of [`Picloud::shutdown`](crate::Picloud::shutdown).
+    async fn close(&self) {}
+}
+
+/// Services whose writes commit together.
+///
+/// # Contract
+///
+/// - Writes through [`services`](Transaction::services) are seen by reads through them at once, and by nobody else until
+///   [`commit`](Transaction::commit): then all of them, with the outbox rows of all of them, at one moment.
+/// - Dropped without a commit, a transaction leaves nothing.
+/// - Every service keeps its own contract inside. An expected outcome (a failed compare-and-set or increment, a stale
+///   revision) leaves the transaction as it was, good to go on.
+/// - Calls take effect one after the other; what others commit meanwhile becomes visible.
+/// - After its end every service answers [`tx_closed`]. A transaction that is open for longer than
+///   [`MAX_TRANSACTION`] is ended by the backend, since it may hold others up.
+#[async_trait]
+pub trait Transaction: Debug + Send + Sync + 'static {
+    /// The services, inside. Clones of them are good until the end of the transaction.
+    fn services(&self) -> Services;
+
+    /// Makes everything permanent and visible.
+    ///
+    /// # Errors
+    /// [`tx_closed`] when the transaction was ended by its time limit; those of the backend. Nothing is stored then,
+    /// unless the connection broke during the commit itself, which leaves it open.
+    async fn commit(self: Box<Self>) -> Result<()>;
+}
+
+/// How long a transaction may stay open.
+pub const MAX_TRANSACTION: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// The transaction is over: committed, dropped, or ended by its time limit.
+pub fn tx_closed() -> Error {
+    Error::new(ErrorKind::Closed, "tx.closed", "the transaction has ended")
 }

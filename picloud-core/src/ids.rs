@@ -1,14 +1,9 @@
 //! Identifiers: one newtype over UUID v7 for each kind of thing, so that they cannot be mixed up.
 
 use std::cell::RefCell;
-use std::fmt;
-use std::str::FromStr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use serde::{Deserialize, Serialize};
 use uuid::{Builder, Uuid};
-
-use crate::{Error, Result};
 
 /// Random bytes fetched at once: asking the system for ten bytes at a time costs more than the rest of a short
 /// execution.
@@ -27,9 +22,16 @@ thread_local! {
         const { RefCell::new(Pool { bytes: [0; POOL_BYTES], used: POOL_BYTES, last: 0 }) };
 }
 
-fn v7() -> Uuid {
+pub(crate) fn v7() -> Uuid {
     // A system without randomness or with a clock before 1970: let the library decide.
     POOL.with_borrow_mut(Pool::next).unwrap_or_else(Uuid::now_v7)
+}
+
+/// A random number, from the same pool: for jitter.
+pub(crate) fn random_u16() -> u16 {
+    let id = v7();
+    let [.., high, low] = id.as_bytes();
+    u16::from_be_bytes([*high, *low])
 }
 
 impl Pool {
@@ -57,51 +59,55 @@ macro_rules! id {
         ///
         /// A UUID v7: ids that one thread makes are in order; those of different threads and machines are as much in
         /// order as their clocks agree.
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(
+            Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, ::serde::Serialize, ::serde::Deserialize,
+        )]
         #[serde(transparent)]
-        pub struct $name(Uuid);
+        pub struct $name(::uuid::Uuid);
 
         impl $name {
             /// A new id.
             #[allow(clippy::new_without_default)]
             pub fn new() -> Self {
-                $name(v7())
+                $name($crate::ids::v7())
             }
 
             /// The id as a UUID, for storage.
-            pub const fn as_uuid(&self) -> &Uuid {
+            pub const fn as_uuid(&self) -> &::uuid::Uuid {
                 &self.0
             }
 
             /// An id read back from storage.
-            pub const fn from_uuid(uuid: Uuid) -> Self {
+            pub const fn from_uuid(uuid: ::uuid::Uuid) -> Self {
                 $name(uuid)
             }
         }
 
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                fmt::Display::fmt(&self.0, f)
+        impl ::std::fmt::Display for $name {
+            fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
+                ::std::fmt::Display::fmt(&self.0, f)
             }
         }
 
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl ::std::fmt::Debug for $name {
+            fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
                 write!(f, "{}({})", stringify!($name), self.0)
             }
         }
 
-        impl FromStr for $name {
-            type Err = Error;
+        impl ::std::str::FromStr for $name {
+            type Err = $crate::Error;
 
-            fn from_str(text: &str) -> Result<Self> {
-                Uuid::parse_str(text).map($name).map_err(|error| {
-                    Error::invalid(concat!($what, ".invalid_id"), "expected a UUID").with("id", text).caused_by(error)
+            fn from_str(text: &str) -> $crate::Result<Self> {
+                ::uuid::Uuid::parse_str(text).map($name).map_err(|error| {
+                    $crate::Error::invalid(concat!($what, ".invalid_id"), "expected a UUID").with("id", text).caused_by(error)
                 })
             }
         }
     };
 }
+
+pub(crate) use id;
 
 id!(
     /// Identifies an app, the isolation boundary.

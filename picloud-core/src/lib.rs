@@ -77,9 +77,10 @@ mod picloud;
 pub mod route;
 pub mod script;
 mod services;
+pub mod trigger;
 
 pub use async_trait::async_trait;
-pub use backend::Backend;
+pub use backend::{Backend, MAX_TRANSACTION, Transaction, tx_closed};
 pub use clock::{Clock, SystemClock, Timestamp};
 pub use context::{CallCx, CxInner};
 pub use engine::ScriptModule;
@@ -87,5 +88,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use ids::{AppId, EventId, ExecutionId, RequestId, RouteId, ScriptId, TraceId, TriggerId};
 pub use json::Json;
 pub use names::{CollectionName, MAX_NAME_BYTES};
-pub use picloud::{App, KvCollection, Picloud, PicloudBuilder, PicloudConfig, Script, Version};
+pub use picloud::{
+    Accepted, App, AppTransaction, KvCollection, Picloud, PicloudBuilder, PicloudConfig, Script, Version,
+};
 pub use services::Services;

@@ -85,7 +85,7 @@ async fn main() -> ExitCode {
 
 async fn run(arguments: Arguments) -> Result<ExitCode, Box<dyn Error>> {
     let backend = MemoryBackend::new();
-    let sink = TerminalSink::new(backend.execution_log());
+    let sink = TerminalSink::new(backend.executions());
     let cloud =
         Picloud::builder(backend).config(PicloudConfig::from_env()).execution_log(sink).start().await?;
     let app = cloud.create_app("default").await?;

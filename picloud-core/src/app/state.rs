@@ -18,7 +18,8 @@ use crate::guard::FanoutSource;
 use crate::outbox::{EventSource, Fanout, Revision};
 use crate::route::{RoutePatterns, RouteTable};
 use crate::script::ScriptRecord;
-use crate::{AppId, Result, ScriptId};
+use crate::trigger::{TriggerRecord, TriggerTable};
+use crate::{AppId, Result, ScriptId, TriggerId};
 
 /// One app at one revision, laid out for requests. Immutable: a change makes a new one.
 pub struct AppState {
@@ -29,7 +30,7 @@ pub struct AppState {
     scripts: HashMap<ScriptId, Arc<ScriptRecord>>,
     names: HashMap<Arc<str>, ScriptId>,
     routes: RouteTable,
-    fanout: Arc<Fanout>,
+    triggers: TriggerTable,
 }
 
 impl AppState {
@@ -45,8 +46,8 @@ impl AppState {
         let routes = RouteTable::build(valid)?;
         let names = snapshot.scripts.iter().map(|script| (script.name.to_shared(), script.id)).collect();
         let scripts = snapshot.scripts.into_iter().map(|script| (script.id, Arc::new(script))).collect();
-        let fanout = Arc::new(Fanout { revision: Some(snapshot.revision), rows: Vec::new() });
-        Ok(AppState { record: snapshot.app, revision: snapshot.revision, scripts, names, routes, fanout })
+        let triggers = TriggerTable::build(snapshot.revision, snapshot.triggers);
+        Ok(AppState { record: snapshot.app, revision: snapshot.revision, scripts, names, routes, triggers })
     }
 
     /// A script by name.
@@ -67,6 +68,16 @@ impl AppState {
     /// The routes.
     pub fn routes(&self) -> &RouteTable {
         &self.routes
+    }
+
+    /// Every trigger, in no order.
+    pub fn triggers(&self) -> impl Iterator<Item = &Arc<TriggerRecord>> {
+        self.triggers.iter()
+    }
+
+    /// A trigger by id.
+    pub fn trigger(&self, id: TriggerId) -> Option<&Arc<TriggerRecord>> {
+        self.triggers.get(id)
     }
 }
 
@@ -226,14 +237,15 @@ const READ_AGAIN: Duration = Duration::from_secs(1);
 #[async_trait]
 impl FanoutSource for Apps {
     fn fanout(&self, app: AppId, source: &EventSource<'_>) -> Option<Arc<Fanout>> {
-        match source {
-            // No triggers yet: every write takes along the revision and no rows.
-            EventSource::Kv { .. } => self.known.load().by_id.get(&app).map(|state| state.fanout.clone()),
-        }
+        self.known.load().by_id.get(&app).map(|state| state.triggers.fanout(source))
     }
 
     async fn reload(&self, app: AppId) -> Result<()> {
         Apps::reload(self, app).await
+    }
+
+    fn script(&self, app: AppId, script: ScriptId) -> Option<Arc<ScriptRecord>> {
+        self.known.load().by_id.get(&app)?.script_by_id(script)
     }
 }
 

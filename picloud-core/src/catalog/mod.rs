@@ -12,7 +12,8 @@ use crate::app::AppRecord;
 use crate::outbox::Revision;
 use crate::route::RouteRecord;
 use crate::script::ScriptRecord;
-use crate::{AppId, Error, ErrorKind, Result, RouteId, ScriptId};
+use crate::trigger::TriggerRecord;
+use crate::{AppId, Error, ErrorKind, Result, RouteId, ScriptId, TriggerId};
 
 /// All of one app at one revision.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,6 +26,8 @@ pub struct AppSnapshot {
     pub scripts: Vec<ScriptRecord>,
     /// Its routes, ordered by id.
     pub routes: Vec<RouteRecord>,
+    /// Its triggers, ordered by id.
+    pub triggers: Vec<TriggerRecord>,
 }
 
 /// One step of a change set.
@@ -34,15 +37,19 @@ pub enum CatalogChange {
     /// Creates a script, or replaces the one with this id by a newer version. Old versions are kept. One of the
     /// version that is stored (a rename, say) takes its place.
     PutScript(ScriptRecord),
-    /// Removes a script, its versions and its routes.
+    /// Removes a script, its versions, its routes and its triggers.
     DeleteScript(ScriptId),
     /// Creates a route, or replaces the one with this id.
     PutRoute(RouteRecord),
     /// Removes a route.
     DeleteRoute(RouteId),
+    /// Creates a trigger, or replaces the one with this id.
+    PutTrigger(TriggerRecord),
+    /// Removes a trigger. What waits for it in the outbox is dropped when its turn comes.
+    DeleteTrigger(TriggerId),
 }
 
-/// Stores apps, scripts and routes.
+/// Stores apps, scripts, routes and triggers.
 ///
 /// # Contract
 ///
@@ -50,7 +57,7 @@ pub enum CatalogChange {
 /// - It does nothing and answers [`stale_revision`] when the app's revision is not the expected one, so of
 ///   two concurrent change sets that expect the same revision exactly one succeeds.
 /// - The steps take effect in order. Steps may not leave two scripts of one name ([`name_taken`]), nor a route
-///   to a script that does not exist ([`ErrorKind::InvalidInput`], `route.no_such_script`).
+///   or trigger to a script that does not exist ([`no_such_script`]).
 /// - Deleting what does not exist is not an error.
 /// - An empty change set that expects the right revision succeeds and changes nothing, not even the revision.
 /// - A script's versions are kept until the script is deleted.
@@ -100,4 +107,11 @@ pub fn name_taken(name: &str) -> Error {
         "script.name_taken",
         format!("another script of the app is named {name:?}"),
     )
+}
+
+/// A route or a trigger (`what`) leads to a script that the app does not have: `route.no_such_script`,
+/// `trigger.no_such_script`.
+pub fn no_such_script(what: &str, script: ScriptId) -> Error {
+    Error::invalid(format!("{what}.no_such_script"), format!("a {what} needs a script of its own app"))
+        .with("script", script)
 }

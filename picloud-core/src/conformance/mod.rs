@@ -1,8 +1,7 @@
 //! The contract as tests: every sentence that a backend could break is a case with a name.
 //!
 //! A backend brings a [`Harness`], which makes worlds, and a test binary of a few lines (with
-//! `harness = false`): it calls [`main`], which understands the usual arguments of a test binary. Cases whose outcome
-//! a world cannot show are reported as ignored, by name.
+//! `harness = false`): it calls [`main`], which understands the usual arguments of a test binary.
 //!
 //! ```no_run
 //! use std::sync::Arc;
@@ -23,8 +22,8 @@
 //! conformance::main(MyDatabase);
 //! ```
 //!
-//! A case makes its own apps and does not mind what else is stored, so worlds may share a database. What they
-//! may not share is a clock that a harness moves.
+//! Each world has stores of its own (a database, or a schema in one): the outbox serves every app, so that cases in one
+//! would take each other's events.
 
 mod collection;
 mod world;
@@ -36,7 +35,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use libtest_mimic::{Arguments, Completion, Trial};
+use libtest_mimic::{Arguments, Trial};
 
 pub(crate) use collection::{Collection, keys_of, together};
 pub use world::World;
@@ -50,15 +49,6 @@ pub trait Harness: Send + Sync + 'static {
     async fn world(&self) -> World;
 }
 
-/// How a case ended that did not fail.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    /// The backend keeps the sentence.
-    Kept,
-    /// The case looks at the outbox and the world has no [`World::on_outbox_rows`]: nobody knows.
-    NotShown,
-}
-
 /// The longest that a case may take. The slowest write a few thousand entries or wait a few seconds; one that
 /// waits for ever has failed.
 const TIME_LIMIT: Duration = Duration::from_secs(120);
@@ -70,18 +60,12 @@ type Run = fn(World) -> Pin<Box<dyn Future<Output = Result<()>> + Send>>;
 #[derive(Clone, Copy)]
 pub struct Case {
     name: &'static str,
-    needs_outbox: bool,
     run: Run,
 }
 
 impl Case {
     pub(crate) const fn new(name: &'static str, run: Run) -> Self {
-        Case { name, needs_outbox: false, run }
-    }
-
-    /// The same case for worlds that show their outbox only.
-    pub(crate) const fn needing_outbox(self) -> Self {
-        Case { needs_outbox: true, ..self }
+        Case { name, run }
     }
 
     /// The room and the sentence, such as `kv::a_missing_key_reads_as_none`.
@@ -94,7 +78,7 @@ impl Case {
     ///
     /// # Errors
     /// What failed, for people.
-    pub fn run(&self, harness: &dyn Harness) -> Result<Verdict, String> {
+    pub fn run(&self, harness: &dyn Harness) -> Result<(), String> {
         // Several threads, since a case about concurrency proves nothing on one.
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
@@ -103,7 +87,8 @@ impl Case {
             .map_err(|error| format!("no runtime: {error}"))?;
         let outcome = catch_unwind(AssertUnwindSafe(|| {
             runtime.block_on(async {
-                tokio::time::timeout(TIME_LIMIT, self.run_in(harness.world().await)).await
+                let world = harness.world().await;
+                tokio::time::timeout(TIME_LIMIT, (self.run)(world)).await
             })
         }));
         // Tasks of a failed case may never end.
@@ -117,13 +102,6 @@ impl Case {
                 (None, None) => "a panic without a message".to_owned(),
             }),
         }
-    }
-
-    async fn run_in(&self, world: World) -> Result<Verdict> {
-        if self.needs_outbox && !world.shows_outbox() {
-            return Ok(Verdict::NotShown);
-        }
-        (self.run)(world).await.map(|()| Verdict::Kept)
     }
 }
 
@@ -145,10 +123,7 @@ pub fn main(harness: impl Harness) -> ! {
         .into_iter()
         .map(|case| {
             let harness = harness.clone();
-            Trial::ignorable_test(case.name, move || match case.run(&*harness)? {
-                Verdict::Kept => Ok(Completion::Completed),
-                Verdict::NotShown => Ok(Completion::ignored_with("this world does not show its outbox")),
-            })
+            Trial::test(case.name, move || Ok(case.run(&*harness)?))
         })
         .collect();
     libtest_mimic::run(&Arguments::from_args(), trials).exit()

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use super::Collection;
 use crate::app::{AppRecord, AppSlug};
-use crate::outbox::FanoutRow;
-use crate::{AppId, Backend, CallCx, CxInner, Error, ErrorKind, Json, Result, Timestamp};
+use crate::outbox::{FanoutRow, OutboxRow};
+use crate::{AppId, Backend, CallCx, CxInner, Error, Json, Result, Timestamp};
 
 type Hook<I, O> = Box<dyn Fn(I) -> Pin<Box<dyn Future<Output = O> + Send>> + Send + Sync>;
 
@@ -20,7 +20,7 @@ pub struct World {
 }
 
 impl World {
-    /// A world in which time passes by itself and the outbox cannot be seen.
+    /// A world in which time passes by itself and the outbox is read through the backend.
     pub fn new(backend: Arc<dyn Backend>) -> Self {
         World { backend, pass_time: None, outbox_rows: None }
     }
@@ -36,8 +36,9 @@ impl World {
         self
     }
 
-    /// Shows the outbox: `hook` answers the rows of an app that wait to be delivered, in any order, each as it
-    /// was handed over with the payload of its event. Without it the cases that look there are ignored.
+    /// Shows the outbox in another way than [`Outbox::waiting`](crate::outbox::Outbox::waiting): `hook` answers the rows
+    /// of an app that wait to be delivered, in any order, each as it was handed over with the payload of its event. For
+    /// backends that are wrong on purpose.
     #[must_use]
     pub fn on_outbox_rows<F>(mut self, hook: impl Fn(AppId) -> F + Send + Sync + 'static) -> Self
     where
@@ -51,10 +52,6 @@ impl World {
         &*self.backend
     }
 
-    pub(crate) fn shows_outbox(&self) -> bool {
-        self.outbox_rows.is_some()
-    }
-
     pub(crate) async fn pass_time(&self, duration: Duration) {
         match &self.pass_time {
             Some(hook) => hook(duration).await,
@@ -65,11 +62,10 @@ impl World {
     pub(crate) async fn outbox_rows(&self, app: AppId) -> Result<Vec<(FanoutRow, Json)>> {
         match &self.outbox_rows {
             Some(hook) => Ok(hook(app).await),
-            None => Err(Error::new(
-                ErrorKind::Unsupported,
-                "conformance.no_outbox",
-                "this world does not show its outbox",
-            )),
+            None => {
+                let rows = self.backend.outbox().waiting(app, MOST_ROWS).await?;
+                rows.into_iter().map(handed_over).collect()
+            }
         }
     }
 
@@ -103,6 +99,22 @@ impl World {
         inner.clock = self.backend.clock();
         Collection::new(self.backend.kv(), CallCx::from(inner), "things")
     }
+}
+
+/// More than any case stores.
+const MOST_ROWS: usize = 10_000;
+
+/// What a write handed over, as its row tells.
+fn handed_over(row: OutboxRow) -> Result<(FanoutRow, Json)> {
+    let payload: serde_json::Value = row.payload.to_value()?;
+    let op = match payload.get("op").and_then(serde_json::Value::as_str) {
+        Some("insert") => "insert",
+        Some("update") => "update",
+        Some("delete") => "delete",
+        other => return Err(Error::internal(format!("the payload of a row has the op {other:?}"))),
+    };
+    let trigger = row.trigger.ok_or_else(|| Error::internal("a row without a trigger"))?;
+    Ok((FanoutRow { op, trigger, script: row.script }, row.payload))
 }
 
 impl fmt::Debug for World {

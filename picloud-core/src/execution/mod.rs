@@ -5,10 +5,11 @@ mod types;
 mod writer;
 
 pub use record::{
-    ExecutionLogSink, ExecutionRecord, ExecutionStatus, RequestSummary, ResponseSummary, TracingSink,
+    ExecutionListOptions, ExecutionLogSink, ExecutionRecord, ExecutionStatus, ExecutionStore,
+    MAX_EXECUTIONS_PAGE, RequestSummary, ResponseSummary, TracingSink, invalid_cursor,
 };
 pub use types::{
-    Answer, Failure, FailureClass, HttpRequest, HttpResponse, Invocation, InvocationType, LimitExceeded,
-    Outcome, Position,
+    Answer, EventDelivery, Failure, FailureClass, HttpRequest, HttpResponse, Invocation, InvocationType,
+    LimitExceeded, Outcome, Position,
 };
 pub use writer::{ExecutionLog, ExecutionLogConfig};

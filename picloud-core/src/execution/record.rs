@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use http::Method;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{FailureClass, InvocationType, Outcome, Position};
 use crate::log::LogLines;
-use crate::{AppId, ExecutionId, RequestId, Result, ScriptId, Timestamp, TraceId};
+use crate::page::{Cursor, Page, clamp_page_size};
+use crate::{AppId, Error, EventId, ExecutionId, RequestId, Result, ScriptId, Timestamp, TraceId, TriggerId};
 
 /// What an execution came to, as it is filtered and counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ExecutionStatus {
@@ -47,11 +48,26 @@ impl From<Option<FailureClass>> for ExecutionStatus {
     }
 }
 
+impl ExecutionStatus {
+    /// The word for it in storage and in the API.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            ExecutionStatus::Success => "success",
+            ExecutionStatus::Error => "error",
+            ExecutionStatus::Timeout => "timeout",
+            ExecutionStatus::BudgetExceeded => "budget_exceeded",
+            ExecutionStatus::Overloaded => "overloaded",
+            ExecutionStatus::Cancelled => "cancelled",
+            ExecutionStatus::Loop => "loop",
+        }
+    }
+}
+
 /// The request, as far as a record keeps it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RequestSummary {
     /// The method.
-    #[serde(serialize_with = "method_as_text")]
+    #[serde(serialize_with = "method_as_text", deserialize_with = "method_from_text")]
     pub method: Method,
     /// The host.
     pub host: String,
@@ -65,8 +81,12 @@ fn method_as_text<S: serde::Serializer>(method: &Method, serializer: S) -> Resul
     serializer.serialize_str(method.as_str())
 }
 
+fn method_from_text<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Method, D::Error> {
+    String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+}
+
 /// The response, as far as a record keeps it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ResponseSummary {
     /// The status.
     pub status: u16,
@@ -75,7 +95,7 @@ pub struct ResponseSummary {
 }
 
 /// One run of a script, whatever it came to.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ExecutionRecord {
     /// The run.
@@ -98,6 +118,12 @@ pub struct ExecutionRecord {
     pub parent: Option<ExecutionId>,
     /// How many events lie between the first cause and this run.
     pub trigger_depth: u32,
+    /// The trigger whose event was handled.
+    pub trigger: Option<TriggerId>,
+    /// The event that was handled.
+    pub event: Option<EventId>,
+    /// Which attempt at the event it was, from 1.
+    pub attempt: Option<u32>,
     /// What it came to.
     pub status: ExecutionStatus,
     /// The class of the failure.
@@ -135,6 +161,9 @@ impl ExecutionRecord {
             trace: invocation.trace,
             parent: invocation.parent,
             trigger_depth: invocation.trigger_depth,
+            trigger: invocation.event.as_ref().and_then(|event| event.trigger),
+            event: invocation.event.as_ref().map(|event| event.id),
+            attempt: invocation.event.as_ref().map(|event| event.attempt),
             status: failure.map(|failure| failure.class).into(),
             class: failure.map(|failure| failure.class),
             error: failure.map(|failure| failure.message.clone()),
@@ -166,6 +195,57 @@ impl ExecutionRecord {
 pub trait ExecutionLogSink: Debug + Send + Sync + 'static {
     /// Stores a batch.
     async fn write(&self, records: Vec<ExecutionRecord>) -> Result<()>;
+}
+
+/// The execution log of a backend: records are written in batches and read in pages.
+///
+/// # Contract
+///
+/// - A batch is stored whole or not at all; a record reads back as it was written, times in microseconds.
+/// - Writing a record whose id is stored already changes nothing and is no error: a batch may be repeated.
+/// - A page has at most [`MAX_EXECUTIONS_PAGE`] records of one app, the newest first by start and then by id. Records of
+///   other apps are as if they did not exist.
+/// - A cursor is only valid for the list that made it: same app, same script, same status.
+/// - A backend may forget the oldest records.
+#[async_trait]
+pub trait ExecutionStore: ExecutionLogSink {
+    /// A page of records.
+    ///
+    /// # Errors
+    /// `executions.invalid_cursor`.
+    async fn list(&self, app: AppId, options: &ExecutionListOptions) -> Result<Page<ExecutionRecord>>;
+
+    /// One record; `None` when the app has none of that id.
+    async fn get(&self, app: AppId, id: ExecutionId) -> Result<Option<ExecutionRecord>>;
+}
+
+/// Most records on a page.
+pub const MAX_EXECUTIONS_PAGE: usize = 200;
+
+/// Which records to list. The default is the first page of all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ExecutionListOptions {
+    /// Only those of this script.
+    pub script: Option<ScriptId>,
+    /// Only those with this status.
+    pub status: Option<ExecutionStatus>,
+    /// Where to go on, from the page before.
+    pub cursor: Option<Cursor>,
+    /// Records on a page; clamped to 1 ..= 200, 100 when `None`.
+    pub limit: Option<usize>,
+}
+
+impl ExecutionListOptions {
+    /// The page size in force.
+    pub fn page_size(&self) -> usize {
+        clamp_page_size(self.limit).min(MAX_EXECUTIONS_PAGE)
+    }
+}
+
+/// The cursor was not handed out by this list: `executions.invalid_cursor`.
+pub fn invalid_cursor() -> Error {
+    Error::invalid("executions.invalid_cursor", "the cursor was not handed out by this list")
 }
 
 /// Forgets every record, but for what [`tracing`] subscribers see of it.

@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::authz::Principal;
 use crate::log::LogLines;
+use crate::outbox::{Claimed, EventKind};
 use crate::script::ScriptRecord;
-use crate::{AppId, ExecutionId, Json, RequestId, TraceId};
+use crate::{AppId, EventId, ExecutionId, Json, RequestId, Timestamp, TraceId, TriggerId};
 
 /// A request as a script sees it. Paths are below the mount point of picloud.
 #[derive(Debug, Clone, Default)]
@@ -77,6 +78,38 @@ impl InvocationType {
     }
 }
 
+/// The event that an execution handles: `ctx.event`.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct EventDelivery {
+    /// Stable across attempts.
+    pub id: EventId,
+    /// What kind of event it is.
+    pub kind: EventKind,
+    /// The trigger that matched; `None` for an async request.
+    pub trigger: Option<TriggerId>,
+    /// Which attempt this is, from 1.
+    pub attempt: u32,
+    /// When it happened.
+    pub occurred_at: Timestamp,
+    /// What happened, as the kind says.
+    pub payload: Json,
+}
+
+impl From<&Claimed> for EventDelivery {
+    fn from(claimed: &Claimed) -> Self {
+        let row = &claimed.row;
+        EventDelivery {
+            id: row.id,
+            kind: row.kind,
+            trigger: row.trigger,
+            attempt: claimed.attempt,
+            occurred_at: row.occurred_at,
+            payload: row.payload.clone(),
+        }
+    }
+}
+
 /// Everything that one run of a script starts from.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -91,6 +124,8 @@ pub struct Invocation {
     pub request: Option<HttpRequest>,
     /// What an invoke passes: `ctx.request.body` of the script.
     pub payload: Option<Json>,
+    /// The event, where the run handles one.
+    pub event: Option<Box<EventDelivery>>,
     /// Who is behind it.
     pub principal: Option<Arc<Principal>>,
     /// The id of this run; the record carries it.
@@ -120,6 +155,7 @@ impl Invocation {
             invocation_type: InvocationType::Invoke,
             request: None,
             payload: None,
+            event: None,
             principal: None,
             execution: ExecutionId::new(),
             request_id,
@@ -140,6 +176,14 @@ impl Invocation {
         self
     }
 
+    /// An invocation by an event.
+    #[must_use]
+    pub fn event(mut self, event: EventDelivery) -> Self {
+        self.invocation_type = InvocationType::Trigger;
+        self.event = Some(Box::new(event));
+        self
+    }
+
     /// An invocation with a payload.
     #[must_use]
     pub fn payload(mut self, payload: Json) -> Self {
@@ -156,6 +200,8 @@ pub struct Outcome {
     pub execution: ExecutionId,
     /// The answer, or why there is none.
     pub result: Result<Answer, Failure>,
+    /// Whether the script began: `false` when there was no room for it or it does not compile.
+    pub began: bool,
     /// What the script logged.
     pub log: LogLines,
     /// Operations used.
@@ -172,6 +218,7 @@ impl Outcome {
         Outcome {
             execution,
             result: Err(failure),
+            began: false,
             log: LogLines::default(),
             operations: 0,
             duration: Duration::ZERO,

@@ -1,75 +1,90 @@
-//! The way of an event: from the write that causes it to the script that handles it.
+//! The outbox: events on their way from the write that caused them to the script that handles them.
 //!
-//! Here so far is the seam through which a write takes its events along: [`Fanout`].
+//! A write commits its rows together with itself ([`Fanout`]). A dispatcher claims rows that are due, runs their
+//! scripts, and settles them: done, to be tried again, or a dead letter.
+//!
+//! Lacks `script`: scripts meet it as events only.
 
-use crate::kv::Key;
-use crate::{CollectionName, ScriptId, TriggerId};
+mod deliver;
+mod dispatcher;
+mod fanout;
+pub(crate) mod request;
+mod types;
 
-/// A number that grows with every change to an app's scripts, routes and triggers.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, serde::Serialize, serde::Deserialize,
-)]
-#[serde(transparent)]
-pub struct Revision(pub u64);
+use std::fmt::Debug;
+use std::time::Duration;
 
-/// The outbox rows that one write must commit together with itself.
+use async_trait::async_trait;
+use tokio::sync::watch;
+
+pub(crate) use deliver::Courier;
+pub(crate) use dispatcher::Dispatcher;
+pub use dispatcher::DispatcherConfig;
+pub use fanout::{EventSource, Fanout, FanoutRow, Revision};
+pub use types::{Claimed, DeadLetter, DeadLetterReason, EventKind, OutboxRow, Settlement, Verdict, WorkerId};
+
+use crate::{AppId, Result};
+
+/// Stores events until they are handled.
 ///
-/// Core matches triggers on its snapshot of the app and hands the result to the backend in
-/// [`CallCx::fanout`](crate::CallCx::fanout). The contract of a write:
+/// A row waits until it is due, is then claimed by one worker, and stays with it until the worker settles it. A worker
+/// is a process at one run: it makes a [`WorkerId`] when it starts and shows that it is alive by
+/// [`beat`](Outbox::beat).
 ///
-/// - The rows of the operation that the write turns out to be are stored in the same commit as the write.
-/// - They are stored only if the app's revision is still [`Fanout::revision`]; otherwise nothing at all is
-///   written and the answer is [`Fanout::stale`], upon which core reloads and repeats.
-/// - A write without effect (deleting what is not there, a failed compare-and-set or increment) stores no rows, and may
-///   answer without comparing revisions. Writing an equal value is an update.
-/// - An app that does not exist has no revision: a write for it is stale.
-/// - The revision is that of the app's catalog: read it in the write's own transaction, locked against
-///   [`Catalog::apply`](crate::catalog::Catalog::apply).
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Fanout {
-    /// The revision that the rows were computed from; `None`, for calls past the guard, is not
-    /// compared, and stores no rows.
-    pub revision: Option<Revision>,
-    /// The rows, for every operation that the write may turn out to be.
-    pub rows: Vec<FanoutRow>,
-}
+/// # Contract
+///
+/// - A row is with at most one worker at a time: of concurrent claims, each due row goes to exactly one.
+/// - A claim counts the attempt, before the script runs, so that an event that kills its worker is not tried for ever.
+///   Each claim of a row has a [`claim`](Claimed::claim) number that this row never had before: the fencing token.
+/// - Claims take rows that are due, the ones that became due first first, and no other.
+/// - A settlement takes effect only if the row is with this worker under this claim number. What was lost to another
+///   worker is reported and changes nothing.
+/// - All that a verdict does to a row is one commit: a dead letter is written exactly when its row is removed.
+/// - [`Verdict::Release`] gives the attempt back; [`Verdict::Retry`] does not.
+/// - [`take_over`](Outbox::take_over) hands the rows of workers that were silent for `lease` to this worker, each under a
+///   new claim number and without counting an attempt. Rows of workers that beat in time are never taken.
+/// - A worker that was taken over is told so by its next [`beat`](Outbox::beat), and can claim nothing from then on.
+/// - Whatever becomes due, wherever it was written, is noticed by [`notices`](Outbox::notices) or by asking again: a
+///   notice may be missed, the outbox is the truth.
+/// - Times are those of the backend's clock: a database's own where it has one, so that clocks of nodes do not matter.
+/// - An app's rows are seen by that app only, but for workers, which serve every app.
+#[async_trait]
+pub trait Outbox: Debug + Send + Sync + 'static {
+    /// Stores a row that no service write carries, due at once: an async request.
+    ///
+    /// # Errors
+    /// `app.not_found`.
+    async fn enqueue(&self, row: &OutboxRow) -> Result<()>;
 
-/// A write that is about to happen, as far as triggers match on it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum EventSource<'a> {
-    /// A write to an entry of the KV service.
-    Kv {
-        /// The collection.
-        collection: &'a CollectionName,
-        /// The key.
-        key: &'a Key,
-    },
-}
+    /// Registers a worker, or shows that it is alive. `false`: it was taken over, and its rows are lost to it. A worker
+    /// that is not registered claims nothing.
+    async fn beat(&self, worker: WorkerId) -> Result<bool>;
 
-/// One matching trigger, for one operation.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FanoutRow {
-    /// The operation that this row is for, such as `"insert"`.
-    pub op: &'static str,
-    /// The trigger that matched.
-    pub trigger: TriggerId,
-    /// The script to run.
-    pub script: ScriptId,
-}
+    /// Gives at most `limit` due rows to the worker.
+    async fn claim(&self, worker: WorkerId, limit: usize) -> Result<Vec<Claimed>>;
 
-impl Fanout {
-    /// The answer of a backend whose app has moved on from [`Fanout::revision`].
-    pub fn stale() -> crate::Error {
-        crate::Error::new(
-            crate::ErrorKind::Conflict,
-            "catalog.stale_revision",
-            "the app changed during the write",
-        )
-    }
+    /// Ends or puts back rows of this worker, each by itself; answers those that were not with it under that claim any
+    /// more. Settling the same claim twice is such a case.
+    async fn settle(&self, worker: WorkerId, settlements: &[Settlement]) -> Result<Vec<Settlement>>;
 
-    /// Whether `error` is [`Fanout::stale`].
-    pub fn is_stale(error: &crate::Error) -> bool {
-        error.code() == "catalog.stale_revision"
-    }
+    /// Gives at most `limit` rows of workers that have been silent for `lease` to this worker.
+    async fn take_over(&self, worker: WorkerId, lease: Duration, limit: usize) -> Result<Vec<Claimed>>;
+
+    /// Ends a worker: the rows that it still has are due again, with the attempt given back.
+    async fn retire(&self, worker: WorkerId) -> Result<()>;
+
+    /// How long until the next waiting row is due, zero if one is already; `None` when none waits.
+    async fn next_due(&self) -> Result<Option<Duration>>;
+
+    /// The rows of an app that wait or are with a worker, at most `limit`, oldest first.
+    async fn waiting(&self, app: AppId, limit: usize) -> Result<Vec<OutboxRow>>;
+
+    /// The dead letters of an app, at most `limit`, newest first.
+    async fn dead_letters(&self, app: AppId, limit: usize) -> Result<Vec<DeadLetter>>;
+
+    /// A number that changes when rows may have become due, here or on another node.
+    fn notices(&self) -> watch::Receiver<u64>;
+
+    /// Tells other nodes that rows are due: for rows that this node does not run itself. May be called often.
+    fn announce(&self);
 }

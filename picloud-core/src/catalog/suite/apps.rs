@@ -29,7 +29,13 @@ pub(super) fn cases() -> Vec<Case> {
 async fn a_new_app_is_empty_at_revision_zero(world: World) -> Result<()> {
     let (catalog, app) = (world.backend().catalog(), world.unsaved_app()?);
     catalog.create_app(&app).await?;
-    let wanted = AppSnapshot { app: app.clone(), revision: Revision(0), scripts: vec![], routes: vec![] };
+    let wanted = AppSnapshot {
+        app: app.clone(),
+        revision: Revision(0),
+        scripts: vec![],
+        routes: vec![],
+        triggers: vec![],
+    };
     assert_eq!(catalog.snapshot(app.id).await?, Some(wanted));
     Ok(())
 }

@@ -11,7 +11,7 @@ use crate::outbox::{Fanout, FanoutRow, Revision};
 use crate::{Result, ScriptId, TriggerId};
 
 pub(super) fn cases() -> Vec<Case> {
-    let cases = case_list!["kv":
+    case_list!["kv":
         a_write_stores_every_row_of_its_operation,
         a_write_without_rows_stores_none,
         a_set_of_a_missing_key_is_an_insert,
@@ -36,8 +36,7 @@ pub(super) fn cases() -> Vec<Case> {
         versions_of_a_key_grow_with_every_write,
         versions_grow_across_delete_and_insert,
         versions_grow_across_expiry,
-    ];
-    cases.into_iter().map(Case::needing_outbox).collect()
+    ]
 }
 
 /// Longer than [`SHORT`] seconds.

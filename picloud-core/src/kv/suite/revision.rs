@@ -7,11 +7,9 @@ use crate::outbox::{Fanout, Revision};
 use crate::{Result, RouteId};
 
 pub(super) fn cases() -> Vec<Case> {
-    let with_outbox = case_list!["kv":
+    case_list!["kv":
         a_fanout_without_a_revision_stores_no_rows,
         a_write_with_a_stale_revision_stores_no_rows,
-    ];
-    let without = case_list!["kv":
         a_fanout_without_a_revision_is_a_plain_write,
         a_set_with_a_stale_revision_is_refused_and_writes_nothing,
         a_delete_with_a_stale_revision_is_refused_and_deletes_nothing,
@@ -19,8 +17,7 @@ pub(super) fn cases() -> Vec<Case> {
         a_compare_and_set_with_a_stale_revision_is_refused_and_writes_nothing,
         a_stale_revision_counts_without_rows_too,
         a_revision_that_is_yet_to_come_is_stale,
-    ];
-    with_outbox.into_iter().map(Case::needing_outbox).chain(without).collect()
+    ]
 }
 
 async fn a_fanout_without_a_revision_stores_no_rows(world: World) -> Result<()> {

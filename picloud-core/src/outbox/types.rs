@@ -1,0 +1,210 @@
+//! Rows of the outbox, and what becomes of them.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::FanoutRow;
+use crate::ids::id;
+use crate::{AppId, CallCx, EventId, ExecutionId, Json, RequestId, ScriptId, Timestamp, TraceId, TriggerId};
+
+id!(
+    /// Identifies a worker: one process at one run.
+    WorkerId, "worker"
+);
+
+/// What kind of event a row carries: which map of `ctx.event` its payload is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum EventKind {
+    /// A write to the KV service; the payload is a [`KvEvent`](crate::kv::KvEvent).
+    Kv,
+    /// A request to an async route.
+    Http,
+    /// A kind that this version does not know: written by a newer one, and left to nodes that know it.
+    #[serde(other)]
+    Unknown,
+}
+
+impl EventKind {
+    /// The word for it in storage and in `ctx.event.kind`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            EventKind::Kv => "kv",
+            EventKind::Http => "http",
+            EventKind::Unknown => "unknown",
+        }
+    }
+
+    /// The kind that a stored word stands for.
+    pub fn from_word(word: &str) -> Self {
+        match word {
+            "kv" => EventKind::Kv,
+            "http" => EventKind::Http,
+            _ => EventKind::Unknown,
+        }
+    }
+}
+
+/// An event on its way to one script.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OutboxRow {
+    /// Stable across attempts, so that handlers can deduplicate.
+    pub id: EventId,
+    /// The app.
+    pub app: AppId,
+    /// What kind of event it is.
+    pub kind: EventKind,
+    /// The trigger that matched; `None` for an async request.
+    pub trigger: Option<TriggerId>,
+    /// The script to run.
+    pub script: ScriptId,
+    /// What happened, as the kind says.
+    pub payload: Json,
+    /// How many events lie between the first cause and the handler, this one included.
+    pub trigger_depth: u32,
+    /// The trace of what caused it.
+    pub trace: TraceId,
+    /// The request that started it all.
+    pub request: RequestId,
+    /// The execution that caused it; `None` when the host or a request did.
+    pub parent: Option<ExecutionId>,
+    /// When it happened.
+    pub occurred_at: Timestamp,
+}
+
+impl OutboxRow {
+    /// The row that a write by `cx` stores for a trigger that matched it. A backend that makes its rows elsewhere, in a
+    /// database say, fills them in the same way.
+    pub fn of(cx: &CallCx, kind: EventKind, row: &FanoutRow, payload: Json, now: Timestamp) -> Self {
+        OutboxRow {
+            id: EventId::new(),
+            app: cx.app(),
+            kind,
+            trigger: Some(row.trigger),
+            script: row.script,
+            payload,
+            trigger_depth: cx.trigger_depth().saturating_add(1),
+            trace: cx.trace(),
+            request: cx.request(),
+            parent: cx.execution(),
+            occurred_at: now,
+        }
+    }
+}
+
+/// A row that is with a worker.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Claimed {
+    /// The row.
+    pub row: OutboxRow,
+    /// Which attempt this is, from 1.
+    pub attempt: u32,
+    /// The fencing token: a number that this row never had before.
+    pub claim: u64,
+}
+
+/// What a worker says of a row that it has.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settlement {
+    /// The row.
+    pub id: EventId,
+    /// The claim under which the worker has it.
+    pub claim: u64,
+    /// What becomes of it.
+    pub verdict: Verdict,
+}
+
+/// What becomes of a row.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Verdict {
+    /// Handled: the row is removed.
+    Done,
+    /// The attempt failed: the row is due again after a while.
+    Retry {
+        /// How long from now.
+        after: Duration,
+    },
+    /// The attempt did not begin, and is given back: the row is due again after a while.
+    Release {
+        /// How long from now.
+        after: Duration,
+    },
+    /// Given up: the row becomes a dead letter.
+    Dead {
+        /// Why.
+        reason: DeadLetterReason,
+        /// The last failure, for people.
+        error: String,
+    },
+    /// Nobody wants it any more, since its trigger or script is gone: the row is removed.
+    Drop,
+}
+
+/// Why an event was given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum DeadLetterReason {
+    /// The handler failed as often as it may.
+    Failed,
+    /// The process died while the handler ran, as often as it may.
+    Crash,
+    /// Whoever registered the trigger is gone or has no role in the app any more.
+    RegistrantInvalid,
+}
+
+impl DeadLetterReason {
+    /// The word for it in storage.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            DeadLetterReason::Failed => "failed",
+            DeadLetterReason::Crash => "crash",
+            DeadLetterReason::RegistrantInvalid => "registrant_invalid",
+        }
+    }
+
+    /// The reason that a stored word stands for; `None` for a word that this version does not know.
+    pub fn from_word(word: &str) -> Option<Self> {
+        [DeadLetterReason::Failed, DeadLetterReason::Crash, DeadLetterReason::RegistrantInvalid]
+            .into_iter()
+            .find(|reason| reason.as_str() == word)
+    }
+}
+
+impl fmt::Display for DeadLetterReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// An event that was given up, with all that is needed to look into it and to try it again.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct DeadLetter {
+    /// The event as it was; its id is that of the letter.
+    pub row: OutboxRow,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// Why it was given up.
+    pub reason: DeadLetterReason,
+    /// The last failure, for people.
+    pub error: String,
+    /// When it was given up.
+    pub died_at: Timestamp,
+}
+
+impl DeadLetter {
+    /// The letter of an event.
+    pub fn new(
+        row: OutboxRow,
+        attempts: u32,
+        reason: DeadLetterReason,
+        error: impl Into<String>,
+        died_at: Timestamp,
+    ) -> Self {
+        DeadLetter { row, attempts, reason, error: error.into(), died_at }
+    }
+}

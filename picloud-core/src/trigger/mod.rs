@@ -1,0 +1,17 @@
+//! Triggers: which script handles an event.
+//!
+//! A trigger is stored as a [`TriggerRecord`]: a common part, and a detail for its kind. Core matches triggers, once for
+//! all backends: it keeps each app's triggers as a table, and the write that causes an event takes the
+//! [rows](crate::outbox::Fanout) of what matched along.
+//!
+//! Lacks `suite`: its storage is part of the [catalog](crate::catalog).
+
+mod glob;
+mod retry;
+mod table;
+mod types;
+
+pub use glob::CollectionGlob;
+pub use retry::{Backoff, RetryPolicy};
+pub(crate) use table::TriggerTable;
+pub use types::{KvTrigger, Registrant, TriggerConfig, TriggerKind, TriggerRecord};
