@@ -17,6 +17,12 @@ pub(crate) fn welcome(folder: &Path, report: &DeployReport, address: SocketAddr,
         let _ = writeln!(page, "  {}", curl(&route.route, address));
     }
     let _ = writeln!(page, "  curl -i http://{address}/version");
+    if report.triggers.iter().any(|trigger| trigger.change != Change::Removed) {
+        let _ = writeln!(
+            page,
+            "What fires when you write shows up here; with /hooks/broken in place of /hooks/ada, a dead letter."
+        );
+    }
     let next = if watch {
         "Edit a script: it is live when you save it."
     } else {

@@ -206,13 +206,14 @@ impl Courier {
             {
                 Ok(Arc::new(principal))
             }
-            Ok(_) => Err(Verdict::Dead {
-                reason: DeadLetterReason::RegistrantInvalid,
-                error: format!(
+            Ok(_) => Err(dead(
+                claimed,
+                DeadLetterReason::RegistrantInvalid,
+                format!(
                     "{:?}, as whom the script would run, is gone or has no role in the app any more",
                     registrant.id
                 ),
-            }),
+            )),
             Err(error) => {
                 tracing::warn!(%error, registrant = registrant.id, event = %claimed.row.id, "an event waits since its principal cannot be looked up");
                 Err(not_here())
@@ -227,11 +228,7 @@ impl Courier {
             claimed.row.trigger.and_then(|id| app.as_ref().and_then(|app| app.trigger(id).cloned()));
         let retry = trigger.map_or(self.retry, |trigger| trigger.retry);
         if claimed.attempt >= retry.max_attempts {
-            metric::count!("picloud_outbox_dead_letters_total");
-            return Verdict::Dead {
-                reason: DeadLetterReason::Crash,
-                error: "the process died while the handler ran".into(),
-            };
+            return dead(claimed, DeadLetterReason::Crash, "the process died while the handler ran".into());
         }
         Verdict::Retry { after: retry.wait_with(claimed.attempt, random_u16()) }
     }
@@ -239,6 +236,21 @@ impl Courier {
 
 fn not_here() -> Verdict {
     Verdict::Release { after: NOT_HERE }
+}
+
+/// Longest text of a failure that is kept with a dead letter, in bytes.
+const MAX_ERROR_BYTES: usize = 4_096;
+
+fn dead(claimed: &Claimed, reason: DeadLetterReason, error: String) -> Verdict {
+    metric::count!("picloud_outbox_dead_letters_total");
+    // A script chooses the text; databases do not take every character.
+    let mut error = error.replace('\0', "\u{fffd}");
+    error.truncate(error.floor_char_boundary(MAX_ERROR_BYTES));
+    tracing::warn!(
+        app = %claimed.row.app, event = %claimed.row.id, attempts = claimed.attempt, %reason, error,
+        "an event was given up: it is a dead letter now"
+    );
+    Verdict::Dead { reason, error }
 }
 
 /// Nobody wants the event any more.
@@ -264,8 +276,7 @@ fn verdict_of(claimed: &Claimed, outcome: &Outcome, retry: &RetryPolicy) -> Verd
         FailureClass::Cancelled if outcome.began => Verdict::Retry { after: Duration::ZERO },
         FailureClass::Cancelled => Verdict::Release { after: Duration::ZERO },
         _ if claimed.attempt >= retry.max_attempts => {
-            metric::count!("picloud_outbox_dead_letters_total");
-            Verdict::Dead { reason: DeadLetterReason::Failed, error: failure.to_string() }
+            dead(claimed, DeadLetterReason::Failed, failure.to_string())
         }
         _ => {
             metric::count!("picloud_outbox_retries_total");
