@@ -9,6 +9,8 @@ mod deliver;
 mod dispatcher;
 mod fanout;
 pub(crate) mod request;
+#[cfg(feature = "conformance")]
+pub(crate) mod suite;
 mod types;
 
 use std::fmt::Debug;
