@@ -23,6 +23,8 @@ struct Found {
     path: String,
     params: Vec<(Arc<str>, String)>,
     rest: String,
+    /// The caller does not wait for the script.
+    later: bool,
 }
 
 /// What every handler needs.
@@ -87,14 +89,10 @@ impl Handler {
         }
         match app.routes().find(host, &path, &parts.method) {
             RouteMatch::Found { route, params, rest } => {
-                if route.dispatch_mode == DispatchMode::Async {
-                    let text = "async routes are not available in this version";
-                    let error = ApiError::new(StatusCode::NOT_IMPLEMENTED, "route.async_unavailable", text);
-                    return Err(refuse(error));
-                }
                 // The table and the scripts are one snapshot.
                 let script = app.script_by_id(route.script).ok_or_else(|| refuse(not_found()))?;
-                Ok(Found { app: app.record.id, path: path.into_string(), script, params, rest })
+                let later = route.dispatch_mode == DispatchMode::Async;
+                Ok(Found { app: app.record.id, path: path.into_string(), script, params, rest, later })
             }
             RouteMatch::MethodNotAllowed { allow } => {
                 let text = format!("this path answers {allow}, not {}", parts.method);
@@ -121,6 +119,11 @@ impl Handler {
         http.rest = found.rest;
         http.headers = parts.headers;
         http.body = body;
+        if found.later {
+            let app = self.cloud().app(found.app);
+            let accepted = app.accept(&found.script, &http, principal.as_deref()).await?;
+            return Ok(into_response(accepted.into_response()?));
+        }
         Ok(self.run(found.app, found.script, http, principal).await)
     }
 

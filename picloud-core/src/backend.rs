@@ -55,6 +55,47 @@ pub trait Backend: Debug + Send + Sync + 'static {
     async fn close(&self) {}
 }
 
+/// A shared backend is one, so that a host can choose it when it starts.
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl<B: Backend + ?Sized> Backend for Arc<B> {
+    fn catalog(&self) -> Arc<dyn Catalog> {
+        (**self).catalog()
+    }
+
+    fn kv(&self) -> Arc<dyn KvService> {
+        (**self).kv()
+    }
+
+    fn outbox(&self) -> Arc<dyn Outbox> {
+        (**self).outbox()
+    }
+
+    fn executions(&self) -> Arc<dyn ExecutionStore> {
+        (**self).executions()
+    }
+
+    async fn transaction(&self) -> Result<Box<dyn Transaction>> {
+        (**self).transaction().await
+    }
+
+    fn clock(&self) -> Arc<dyn Clock> {
+        (**self).clock()
+    }
+
+    fn schema_version(&self) -> u32 {
+        (**self).schema_version()
+    }
+
+    async fn ready(&self) -> Result<()> {
+        (**self).ready().await
+    }
+
+    async fn close(&self) {
+        (**self).close().await;
+    }
+}
+
 /// Services whose writes commit together.
 ///
 /// # Contract

@@ -27,6 +27,13 @@ pub(crate) fn v7() -> Uuid {
     POOL.with_borrow_mut(Pool::next).unwrap_or_else(Uuid::now_v7)
 }
 
+/// A random number, from the same pool: for jitter.
+pub(crate) fn random_u16() -> u16 {
+    let id = v7();
+    let [.., high, low] = id.as_bytes();
+    u16::from_be_bytes([*high, *low])
+}
+
 impl Pool {
     fn next(&mut self) -> Option<Uuid> {
         if self.used + ID_BYTES > POOL_BYTES {

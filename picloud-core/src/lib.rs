@@ -88,5 +88,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use ids::{AppId, EventId, ExecutionId, RequestId, RouteId, ScriptId, TraceId, TriggerId};
 pub use json::Json;
 pub use names::{CollectionName, MAX_NAME_BYTES};
-pub use picloud::{App, KvCollection, Picloud, PicloudBuilder, PicloudConfig, Script, Version};
+pub use picloud::{
+    Accepted, App, AppTransaction, KvCollection, Picloud, PicloudBuilder, PicloudConfig, Script, Version,
+};
 pub use services::Services;

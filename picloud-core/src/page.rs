@@ -49,3 +49,101 @@ pub const MAX_PAGE_SIZE: usize = 1_000;
 pub fn clamp_page_size(requested: Option<usize>) -> usize {
     requested.unwrap_or(DEFAULT_PAGE_SIZE).clamp(1, MAX_PAGE_SIZE)
 }
+
+/// A list that hands out cursors: what its items were chosen by, so that its cursors are good for it alone. For
+/// backends.
+///
+/// ```
+/// use picloud_core::page::ListId;
+///
+/// let carts = ListId::new(["shop", "carts"]);
+/// let cursor = carts.cursor("item 42");
+/// assert_eq!(carts.last(&cursor).as_deref(), Some("item 42"));
+/// assert_eq!(ListId::new(["shop", "orders"]).last(&cursor), None);
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct ListId {
+    hash: u64,
+}
+
+impl ListId {
+    /// The list that was chosen by these parts: app, collection, filters.
+    pub fn new<'a>(parts: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut list = ListId { hash: 0xcbf2_9ce4_8422_2325 };
+        parts.into_iter().for_each(|part| list.add(part));
+        list
+    }
+
+    /// FNV-1a. It guards against accidents and guesses that change nothing: a cursor is no secret, and the caller may
+    /// list every item anyway.
+    fn add(&mut self, part: &str) {
+        // The length keeps the end of one part apart from the beginning of the next.
+        for byte in part.bytes().chain((part.len() as u64).to_le_bytes()) {
+            self.hash = (self.hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+
+    /// The place after the item that orders as `last`: a checksum over list and item, then the item, in hexadecimal.
+    pub fn cursor(mut self, last: &str) -> Cursor {
+        use std::fmt::Write as _;
+        self.add(last);
+        let mut text = format!("{:016x}", self.hash);
+        for byte in last.bytes() {
+            // Writing to a string cannot fail.
+            let _ = write!(text, "{byte:02x}");
+        }
+        Cursor(text)
+    }
+
+    /// What a cursor was made from; `None` if this list did not make it.
+    pub fn last(self, cursor: &Cursor) -> Option<String> {
+        let bytes = cursor
+            .0
+            .as_bytes()
+            .get(16..)?
+            .chunks(2)
+            .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
+            .collect::<Option<Vec<u8>>>()?;
+        let last = String::from_utf8(bytes).ok()?;
+        // Writing it again is the whole check: any other text, list or item gives another cursor.
+        (self.cursor(&last) == *cursor).then_some(last)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_cursor_leads_back_to_its_item(last in ".{0,40}", part in ".{0,5}") {
+            let list = ListId::new(["list", &part]);
+            prop_assert_eq!(list.last(&list.cursor(&last)), Some(last));
+        }
+
+        #[test]
+        fn no_text_makes_the_check_panic_or_pass(text in "([0-9a-f+]{0,60}|.{0,40})") {
+            prop_assert_eq!(ListId::new(["list"]).last(&Cursor::new(text)), None);
+        }
+
+        #[test]
+        fn a_changed_character_is_noticed(last in ".{1,40}", at: prop::sample::Index, to in "[0-9a-fA-F+]") {
+            let list = ListId::new(["list"]);
+            let cursor = list.cursor(&last);
+            let at = at.index(cursor.as_str().len());
+            let mut text = cursor.as_str().to_owned();
+            text.replace_range(at..=at, &to);
+            prop_assume!(text != cursor.as_str());
+            prop_assert_eq!(list.last(&Cursor::new(text)), None);
+        }
+
+        #[test]
+        fn lists_do_not_share_cursors(one in prop::collection::vec(".{0,3}", 0..4), two in prop::collection::vec(".{0,3}", 0..4)) {
+            prop_assume!(one != two);
+            let (one, two) = (one.iter().map(String::as_str), two.iter().map(String::as_str));
+            prop_assert_eq!(ListId::new(two).last(&ListId::new(one).cursor("x")), None);
+        }
+    }
+}

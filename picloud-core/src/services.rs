@@ -14,8 +14,13 @@ pub struct Services {
 }
 
 impl Services {
+    /// A bundle of bare services: for backends. It asks for all of them, so that none is forgotten when one is added.
+    pub fn new(kv: Arc<dyn KvService>) -> Self {
+        Services { kv }
+    }
+
     /// The services of a backend, bare: the guard comes on top when [`Picloud`](crate::Picloud) starts.
     pub fn from_backend(backend: &dyn Backend) -> Self {
-        Services { kv: backend.kv() }
+        Services::new(backend.kv())
     }
 }

@@ -3,23 +3,24 @@
 use std::sync::Arc;
 
 use picloud_core::catalog::Catalog;
-use picloud_core::execution::{ExecutionLogSink, ExecutionRecord};
+use picloud_core::execution::{ExecutionRecord, ExecutionStore};
 use picloud_core::kv::KvService;
-use picloud_core::outbox::FanoutRow;
-use picloud_core::{AppId, Backend, Clock, Json, Result, SystemClock, async_trait};
+use picloud_core::outbox::Outbox;
+use picloud_core::{AppId, Backend, Clock, Result, SystemClock, Transaction, async_trait};
 
 use crate::catalog::MemoryCatalog;
 use crate::clock::TestClock;
 use crate::execution_log::ExecutionLog;
 use crate::kv::MemoryKv;
+use crate::outbox::MemoryOutbox;
 use crate::tables::Shared;
+use crate::transaction::MemoryTransaction;
 
 /// A backend that keeps everything in memory. Clones are the same backend; a new one costs microseconds.
 #[derive(Debug, Clone)]
 pub struct MemoryBackend {
     tables: Arc<Shared>,
     log: Arc<ExecutionLog>,
-    clock: Arc<dyn Clock>,
 }
 
 impl MemoryBackend {
@@ -30,7 +31,7 @@ impl MemoryBackend {
 
     /// An empty backend on a clock of the host's.
     pub fn with_clock(clock: Arc<dyn Clock>) -> Self {
-        MemoryBackend { tables: Arc::default(), log: Arc::default(), clock }
+        MemoryBackend { tables: Arc::new(Shared::new(clock)), log: Arc::default() }
     }
 
     /// An empty backend, and the clock that it follows.
@@ -39,13 +40,8 @@ impl MemoryBackend {
         (MemoryBackend::with_clock(Arc::new(clock.clone())), clock)
     }
 
-    /// The outbox rows of an app that wait to be delivered, oldest first, each with the payload of its event.
-    pub fn outbox_rows(&self, app: AppId) -> Vec<(FanoutRow, Json)> {
-        self.tables.lock().outbox.get(&app).cloned().unwrap_or_default()
-    }
-
     /// The execution records of an app, oldest first, the last [`MAX_EXECUTIONS`](crate::MAX_EXECUTIONS).
-    pub fn executions(&self, app: AppId) -> Vec<ExecutionRecord> {
+    pub fn execution_records(&self, app: AppId) -> Vec<ExecutionRecord> {
         self.log.of(app)
     }
 }
@@ -63,15 +59,23 @@ impl Backend for MemoryBackend {
     }
 
     fn kv(&self) -> Arc<dyn KvService> {
-        Arc::new(MemoryKv(self.tables.clone()))
+        Arc::new(MemoryKv::new(self.tables.clone()))
     }
 
-    fn execution_log(&self) -> Arc<dyn ExecutionLogSink> {
+    fn outbox(&self) -> Arc<dyn Outbox> {
+        Arc::new(MemoryOutbox(self.tables.clone()))
+    }
+
+    fn executions(&self) -> Arc<dyn ExecutionStore> {
         self.log.clone()
     }
 
+    async fn transaction(&self) -> Result<Box<dyn Transaction>> {
+        Ok(Box::new(MemoryTransaction::begin(&self.tables).await))
+    }
+
     fn clock(&self) -> Arc<dyn Clock> {
-        self.clock.clone()
+        self.tables.clock.clone()
     }
 
     async fn ready(&self) -> Result<()> {

@@ -4,11 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use picloud_core::app::AppRecord;
-use picloud_core::catalog::{AppSnapshot, Catalog, CatalogChange, name_taken, slug_taken, stale_revision};
+use picloud_core::catalog::{
+    AppSnapshot, Catalog, CatalogChange, name_taken, no_such_script, slug_taken, stale_revision,
+};
 use picloud_core::outbox::Revision;
 use picloud_core::route::RouteRecord;
 use picloud_core::script::ScriptRecord;
-use picloud_core::{AppId, Error, ErrorKind, Result, RouteId, ScriptId, async_trait};
+use picloud_core::trigger::TriggerRecord;
+use picloud_core::{AppId, Error, ErrorKind, Result, RouteId, ScriptId, TriggerId, async_trait};
 use tokio::sync::watch;
 
 use crate::tables::Shared;
@@ -20,6 +23,7 @@ pub(crate) struct App {
     pub(crate) revision: Revision,
     scripts: BTreeMap<ScriptId, Versions>,
     routes: BTreeMap<RouteId, RouteRecord>,
+    triggers: BTreeMap<TriggerId, TriggerRecord>,
 }
 
 /// The versions of a script by number, never empty.
@@ -39,12 +43,19 @@ impl App {
             CatalogChange::DeleteScript(id) => {
                 self.scripts.remove(id);
                 self.routes.retain(|_, route| route.script != *id);
+                self.triggers.retain(|_, trigger| trigger.script != *id);
             }
             CatalogChange::PutRoute(route) => {
                 self.routes.insert(route.id, route.clone());
             }
             CatalogChange::DeleteRoute(id) => {
                 self.routes.remove(id);
+            }
+            CatalogChange::PutTrigger(trigger) => {
+                self.triggers.insert(trigger.id, trigger.clone());
+            }
+            CatalogChange::DeleteTrigger(id) => {
+                self.triggers.remove(id);
             }
             other => {
                 return Err(Error::new(
@@ -62,12 +73,10 @@ impl App {
         if let Some(second) = self.scripts().find(|script| !names.insert(&script.name)) {
             return Err(name_taken(second.name.as_str()));
         }
-        match self.routes.values().find(|route| !self.scripts.contains_key(&route.script)) {
-            Some(route) => Err(Error::invalid(
-                "route.no_such_script",
-                format!("the route {:?} needs a script of this app", route.path),
-            )
-            .with("script", route.script)),
+        let routes = self.routes.values().map(|route| ("route", route.script));
+        let triggers = self.triggers.values().map(|trigger| ("trigger", trigger.script));
+        match routes.chain(triggers).find(|(_, script)| !self.scripts.contains_key(script)) {
+            Some((what, script)) => Err(no_such_script(what, script)),
             None => Ok(()),
         }
     }
@@ -75,12 +84,6 @@ impl App {
 
 #[derive(Debug)]
 pub(crate) struct MemoryCatalog(pub(crate) Arc<Shared>);
-
-impl MemoryCatalog {
-    fn changed(&self) {
-        self.0.changes.send_modify(|changes| *changes = changes.wrapping_add(1));
-    }
-}
 
 #[async_trait]
 impl Catalog for MemoryCatalog {
@@ -98,10 +101,11 @@ impl Catalog for MemoryCatalog {
             revision: Revision(0),
             scripts: BTreeMap::new(),
             routes: BTreeMap::new(),
+            triggers: BTreeMap::new(),
         };
         tables.apps.insert(app.id, new);
         drop(tables);
-        self.changed();
+        self.0.changed();
         Ok(())
     }
 
@@ -118,6 +122,7 @@ impl Catalog for MemoryCatalog {
                 revision: app.revision,
                 scripts,
                 routes: app.routes.values().cloned().collect(),
+                triggers: app.triggers.values().cloned().collect(),
             }
         }))
     }
@@ -140,7 +145,7 @@ impl Catalog for MemoryCatalog {
         next.revision = Revision(expected.0 + 1);
         *current = next;
         drop(tables);
-        self.changed();
+        self.0.changed();
         Ok(Revision(expected.0 + 1))
     }
 

@@ -1,10 +1,13 @@
 //! The execution log: the last runs of each app.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::{Mutex, PoisonError};
 
-use picloud_core::execution::{ExecutionLogSink, ExecutionRecord};
-use picloud_core::{AppId, Result, async_trait};
+use picloud_core::execution::{
+    ExecutionListOptions, ExecutionLogSink, ExecutionRecord, ExecutionStore, invalid_cursor,
+};
+use picloud_core::page::{ListId, Page};
+use picloud_core::{AppId, ExecutionId, Result, async_trait};
 
 /// Most execution records kept of one app; the oldest go first. A busy app fills it in seconds.
 pub const MAX_EXECUTIONS: usize = 10_000;
@@ -16,16 +19,23 @@ pub const MAX_EXECUTION_BYTES: usize = 16 << 20;
 #[derive(Debug, Default)]
 struct Kept {
     records: VecDeque<ExecutionRecord>,
+    ids: HashSet<ExecutionId>,
     bytes: usize,
 }
 
 impl Kept {
     fn push(&mut self, record: ExecutionRecord) {
+        if !self.ids.insert(record.id) {
+            return;
+        }
         self.bytes += record.weight();
         self.records.push_back(record);
         while self.records.len() > MAX_EXECUTIONS || self.bytes > MAX_EXECUTION_BYTES {
             match self.records.pop_front() {
-                Some(oldest) => self.bytes -= oldest.weight(),
+                Some(oldest) => {
+                    self.ids.remove(&oldest.id);
+                    self.bytes -= oldest.weight();
+                }
                 None => break,
             }
         }
@@ -52,6 +62,45 @@ impl ExecutionLogSink for ExecutionLog {
         }
         Ok(())
     }
+}
+
+#[async_trait]
+impl ExecutionStore for ExecutionLog {
+    async fn list(&self, app: AppId, options: &ExecutionListOptions) -> Result<Page<ExecutionRecord>> {
+        let script = options.script.map(|script| script.to_string()).unwrap_or_default();
+        let status = options.status.map_or("", |status| status.as_str());
+        let list = ListId::new(["executions", &app.to_string(), &script, status]);
+        let before = match &options.cursor {
+            Some(cursor) => Some(place_of(&list.last(cursor).ok_or_else(invalid_cursor)?)?),
+            None => None,
+        };
+        let mut found = self.of(app);
+        found.retain(|record| {
+            options.script.is_none_or(|script| record.script == script)
+                && options.status.is_none_or(|status| record.status == status)
+                && before.is_none_or(|before| place(record) < before)
+        });
+        found.sort_by_key(|record| std::cmp::Reverse(place(record)));
+        let more = found.len() > options.page_size();
+        found.truncate(options.page_size());
+        let last = found.last().filter(|_| more).map(place);
+        let cursor = last.map(|(at, id)| list.cursor(&format!("{at} {id}")));
+        Ok(Page { items: found, cursor })
+    }
+
+    async fn get(&self, app: AppId, id: ExecutionId) -> Result<Option<ExecutionRecord>> {
+        Ok(self.of(app).into_iter().find(|record| record.id == id))
+    }
+}
+
+/// Where a record stands in the order of lists.
+fn place(record: &ExecutionRecord) -> (i64, ExecutionId) {
+    (record.started_at.as_microsecond(), record.id)
+}
+
+fn place_of(text: &str) -> Result<(i64, ExecutionId)> {
+    let (at, id) = text.split_once(' ').ok_or_else(invalid_cursor)?;
+    Ok((at.parse().map_err(|_| invalid_cursor())?, id.parse().map_err(|_| invalid_cursor())?))
 }
 
 #[cfg(test)]
@@ -99,11 +148,11 @@ mod tests {
     #[tokio::test]
     async fn a_full_log_drops_the_oldest() {
         let (log, app) = (ExecutionLog::default(), AppId::new());
-        let (oldest, record) = (record(app), record(app));
-        log.write(vec![oldest]).await.unwrap();
+        log.write(vec![record(app)]).await.unwrap();
+        let later: Vec<_> = std::iter::repeat_with(|| record(app)).take(MAX_EXECUTIONS).collect();
 
-        log.write(vec![record.clone(); MAX_EXECUTIONS]).await.unwrap();
+        log.write(later.clone()).await.unwrap();
 
-        assert!(log.of(app).iter().eq(std::iter::repeat_n(&record, MAX_EXECUTIONS)));
+        assert_eq!(log.of(app), later);
     }
 }

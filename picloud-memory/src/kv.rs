@@ -6,12 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use picloud_core::kv::{Entry, Key, KvError, KvEvent, KvOp, KvService, ListOptions, SetOptions};
-use picloud_core::page::{Page, clamp_page_size};
+use picloud_core::outbox::{EventKind, OutboxRow};
+use picloud_core::page::{ListId, Page, clamp_page_size};
 use picloud_core::{AppId, CallCx, CollectionName, Json, Result, Timestamp, async_trait};
 
+use crate::catalog::App;
 use crate::clock::later;
-use crate::cursor::ListId;
-use crate::tables::{Shared, Tables};
+use crate::tables::{Shared, Tables, check_revision, rows_of};
+use crate::transaction::Inside;
 
 /// Fewest writes between two sweeps.
 const SWEEP_EVERY: usize = 1_024;
@@ -25,7 +27,7 @@ struct Stored {
 }
 
 /// All entries of all apps. Expired ones lie around, unseen, until they are written over or swept away.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Collections {
     apps: BTreeMap<AppId, BTreeMap<CollectionName, Collection>>,
     /// One for all keys, so that the versions of a key grow across delete and re-insert.
@@ -96,43 +98,90 @@ enum Change {
     Remove,
 }
 
-/// The one way in which an entry changes: `decide` sees the present entry and answers what becomes of it,
-/// `None` for nothing. Answers whether there was a change; its outbox rows are stored with it.
-fn change(
-    tables: &mut Tables,
-    at: &At<'_>,
-    key: &Key,
-    decide: impl FnOnce(Option<&Stored>) -> Result<Option<Change>>,
-) -> Result<bool> {
-    tables.check_revision(at.cx)?;
-    let before = tables.kv.get(at, key).cloned();
-    let Some(change) = decide(before.as_ref())? else { return Ok(false) };
-    let (op, value) = match (&before, &change) {
-        (_, Change::Remove) => (KvOp::Delete, None),
-        (None, Change::Put(stored)) => (KvOp::Insert, Some(stored.value.clone())),
-        (Some(_), Change::Put(stored)) => (KvOp::Update, Some(stored.value.clone())),
-    };
-    let event = KvEvent {
-        collection: at.collection.clone(),
-        key: key.clone(),
-        op,
-        value,
-        prev_value: before.map(|stored| stored.value),
-        version: tables.kv.last_version + 1,
-    };
-    tables.emit(at.cx, op.as_str(), || Ok(event.to_json()))?;
-    tables.kv.put(at, key, change);
-    Ok(true)
+/// What a write works on: the tables, or the copy of a transaction.
+struct Store<'a> {
+    apps: &'a BTreeMap<AppId, App>,
+    kv: &'a mut Collections,
+    rows: &'a mut Vec<OutboxRow>,
+}
+
+impl Store<'_> {
+    /// The one way in which an entry changes: `decide` sees the present entry and answers what becomes of it, `None` for
+    /// nothing. Answers whether there was a change; its outbox rows are stored with it.
+    fn change(
+        &mut self,
+        at: &At<'_>,
+        key: &Key,
+        decide: impl FnOnce(Option<&Stored>) -> Result<Option<Change>>,
+    ) -> Result<bool> {
+        check_revision(self.apps, at.cx)?;
+        let before = self.kv.get(at, key).cloned();
+        let Some(change) = decide(before.as_ref())? else { return Ok(false) };
+        let (op, value) = match (&before, &change) {
+            (_, Change::Remove) => (KvOp::Delete, None),
+            (None, Change::Put(stored)) => (KvOp::Insert, Some(stored.value.clone())),
+            (Some(_), Change::Put(stored)) => (KvOp::Update, Some(stored.value.clone())),
+        };
+        let version = self.kv.last_version + 1;
+        self.rows.extend(rows_of(at.cx, EventKind::Kv, op.as_str(), at.now, || {
+            let (collection, key) = (at.collection.clone(), key.clone());
+            let prev_value = before.map(|stored| stored.value);
+            KvEvent { collection, key, op, value, prev_value, version }.to_json()
+        }));
+        self.kv.put(at, key, change);
+        Ok(true)
+    }
 }
 
 #[derive(Debug)]
-pub(crate) struct MemoryKv(pub(crate) Arc<Shared>);
+pub(crate) struct MemoryKv {
+    shared: Arc<Shared>,
+    inside: Option<Arc<Inside>>,
+}
+
+impl MemoryKv {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        MemoryKv { shared, inside: None }
+    }
+
+    /// The service inside a transaction.
+    pub(crate) fn inside(shared: Arc<Shared>, inside: Arc<Inside>) -> Self {
+        MemoryKv { shared, inside: Some(inside) }
+    }
+
+    fn read<R>(&self, read: impl FnOnce(&Collections) -> Result<R>) -> Result<R> {
+        match &self.inside {
+            Some(inside) => inside.with(|work| read(&work.kv)),
+            None => read(&self.shared.lock().kv),
+        }
+    }
+
+    async fn write<R>(&self, write: impl FnOnce(&mut Store<'_>) -> Result<R>) -> Result<R> {
+        if let Some(inside) = &self.inside {
+            let tables = self.shared.lock();
+            return inside.with(|work| {
+                write(&mut Store { apps: &tables.apps, kv: &mut work.kv, rows: &mut work.rows })
+            });
+        }
+        let mut rows = Vec::new();
+        let mut guard = self.shared.lock_to_write().await;
+        let Tables { apps, kv, outbox, .. } = &mut *guard;
+        let answer = write(&mut Store { apps, kv, rows: &mut rows })?;
+        let is_silent = rows.is_empty();
+        rows.into_iter().for_each(|row| outbox.push(row, self.shared.clock.now()));
+        drop(guard);
+        if !is_silent {
+            self.shared.notice();
+        }
+        Ok(answer)
+    }
+}
 
 #[async_trait]
 impl KvService for MemoryKv {
     async fn get(&self, cx: &CallCx, collection: &CollectionName, key: &Key) -> Result<Option<Json>> {
-        let stored = self.0.lock().kv.get(&At::new(cx, collection), key).map(|stored| stored.value.clone());
-        Ok(stored)
+        let at = At::new(cx, collection);
+        self.read(|kv| Ok(kv.get(&at, key).map(|stored| stored.value.clone())))
     }
 
     async fn get_many(
@@ -141,8 +190,10 @@ impl KvService for MemoryKv {
         collection: &CollectionName,
         keys: &[Key],
     ) -> Result<Vec<Option<Json>>> {
-        let (tables, at) = (self.0.lock(), At::new(cx, collection));
-        Ok(keys.iter().map(|key| tables.kv.get(&at, key).map(|stored| stored.value.clone())).collect())
+        let at = At::new(cx, collection);
+        self.read(|kv| {
+            Ok(keys.iter().map(|key| kv.get(&at, key).map(|stored| stored.value.clone())).collect())
+        })
     }
 
     async fn set(
@@ -153,31 +204,33 @@ impl KvService for MemoryKv {
         value: &Json,
         options: &SetOptions,
     ) -> Result<()> {
-        let (mut tables, at) = (self.0.lock(), At::new(cx, collection));
+        let at = At::new(cx, collection);
         let expires_at = options.ttl_seconds.map(|seconds| later(at.now, Duration::from_secs(seconds)));
-        change(&mut tables, &at, key, |_| {
-            Ok(Some(Change::Put(Stored { value: value.clone(), expires_at })))
-        })?;
+        let put = Change::Put(Stored { value: value.clone(), expires_at });
+        self.write(|store| store.change(&at, key, |_| Ok(Some(put)))).await?;
         Ok(())
     }
 
     async fn delete(&self, cx: &CallCx, collection: &CollectionName, key: &Key) -> Result<bool> {
-        let (mut tables, at) = (self.0.lock(), At::new(cx, collection));
-        change(&mut tables, &at, key, |before| Ok(before.map(|_| Change::Remove)))
+        let at = At::new(cx, collection);
+        self.write(|store| store.change(&at, key, |before| Ok(before.map(|_| Change::Remove)))).await
     }
 
     async fn increment(&self, cx: &CallCx, collection: &CollectionName, key: &Key, by: i64) -> Result<i64> {
-        let (mut tables, at) = (self.0.lock(), At::new(cx, collection));
+        let at = At::new(cx, collection);
         let mut sum = by;
-        change(&mut tables, &at, key, |before| {
-            if let Some(before) = before {
-                // Canonical text of an integer is what `i64` reads and nothing else.
-                let number: i64 = before.value.as_str().parse().map_err(|_| KvError::NotAnInteger)?;
-                sum = number.checked_add(by).ok_or(KvError::Overflow)?;
-            }
-            let expires_at = before.and_then(|before| before.expires_at);
-            Ok(Some(Change::Put(Stored { value: Json::from_canonical(sum.to_string()), expires_at })))
-        })?;
+        self.write(|store| {
+            store.change(&at, key, |before| {
+                if let Some(before) = before {
+                    // Canonical text of an integer is what `i64` reads and nothing else.
+                    let number: i64 = before.value.as_str().parse().map_err(|_| KvError::NotAnInteger)?;
+                    sum = number.checked_add(by).ok_or(KvError::Overflow)?;
+                }
+                let expires_at = before.and_then(|before| before.expires_at);
+                Ok(Some(Change::Put(Stored { value: Json::from_canonical(sum.to_string()), expires_at })))
+            })
+        })
+        .await?;
         Ok(sum)
     }
 
@@ -189,12 +242,15 @@ impl KvService for MemoryKv {
         expected: Option<&Json>,
         value: &Json,
     ) -> Result<bool> {
-        let (mut tables, at) = (self.0.lock(), At::new(cx, collection));
-        change(&mut tables, &at, key, |before| {
-            let as_expected = before.map(|before| &before.value) == expected;
-            let expires_at = before.and_then(|before| before.expires_at);
-            Ok(as_expected.then(|| Change::Put(Stored { value: value.clone(), expires_at })))
+        let at = At::new(cx, collection);
+        self.write(|store| {
+            store.change(&at, key, |before| {
+                let as_expected = before.map(|before| &before.value) == expected;
+                let expires_at = before.and_then(|before| before.expires_at);
+                Ok(as_expected.then(|| Change::Put(Stored { value: value.clone(), expires_at })))
+            })
         })
+        .await
     }
 
     async fn list(
@@ -203,10 +259,16 @@ impl KvService for MemoryKv {
         collection: &CollectionName,
         options: &ListOptions,
     ) -> Result<Page<Entry>> {
-        let (tables, at) = (self.0.lock(), At::new(cx, collection));
+        let at = At::new(cx, collection);
         let prefix = options.prefix.as_deref().unwrap_or_default();
-        let list = ListId { app: cx.app(), collection, prefix };
-        let after = options.cursor.as_ref().map(|cursor| list.key_of(cursor)).transpose()?;
+        let list = ListId::new(["kv", &cx.app().to_string(), collection.as_str(), prefix]);
+        let after = match &options.cursor {
+            Some(cursor) => Some(
+                Key::new(list.last(cursor).ok_or(KvError::InvalidCursor)?)
+                    .map_err(|_| KvError::InvalidCursor)?,
+            ),
+            None => None,
+        };
         let first = match Key::new(prefix) {
             Ok(first) => Some(first),
             Err(_) if prefix.is_empty() => None,
@@ -218,18 +280,19 @@ impl KvService for MemoryKv {
             (None, Some(first)) => Bound::Included(first),
             (None, None) => Bound::Unbounded,
         };
-        let mut found = tables
-            .kv
-            .collection(cx.app(), collection)
-            .into_iter()
-            .flat_map(|collection| collection.range((start, Bound::Unbounded)))
-            .take_while(|(key, _)| key.as_str().starts_with(prefix))
-            .filter(|(_, stored)| stored.lives(at.now))
-            .map(|(key, stored)| Entry { key: key.clone(), value: stored.value.clone() });
-        let items: Vec<Entry> = found.by_ref().take(clamp_page_size(options.limit)).collect();
-        let more = found.next().is_some();
-        let cursor = items.last().filter(|_| more).map(|last| list.cursor(&last.key));
-        Ok(Page { items, cursor })
+        self.read(|kv| {
+            let mut found = kv
+                .collection(cx.app(), collection)
+                .into_iter()
+                .flat_map(|collection| collection.range((start, Bound::Unbounded)))
+                .take_while(|(key, _)| key.as_str().starts_with(prefix))
+                .filter(|(_, stored)| stored.lives(at.now))
+                .map(|(key, stored)| Entry { key: key.clone(), value: stored.value.clone() });
+            let items: Vec<Entry> = found.by_ref().take(clamp_page_size(options.limit)).collect();
+            let more = found.next().is_some();
+            let cursor = items.last().filter(|_| more).map(|last| list.cursor(last.key.as_str()));
+            Ok(Page { items, cursor })
+        })
     }
 }
 
@@ -243,8 +306,8 @@ mod tests {
     #[tokio::test]
     async fn expired_entries_do_not_pile_up() {
         let (backend, clock) = MemoryBackend::with_test_clock();
-        let shared = Arc::new(Shared::default());
-        let kv = MemoryKv(shared.clone());
+        let shared = Arc::new(Shared::new(backend.clock()));
+        let kv = MemoryKv::new(shared.clone());
         let mut inner = CxInner::new(AppId::new());
         inner.clock = backend.clock();
         let cx = CallCx::from(inner);

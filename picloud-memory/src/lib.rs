@@ -33,10 +33,11 @@
 mod backend;
 mod catalog;
 mod clock;
-mod cursor;
 mod execution_log;
 mod kv;
+mod outbox;
 mod tables;
+mod transaction;
 
 pub use backend::MemoryBackend;
 pub use clock::TestClock;

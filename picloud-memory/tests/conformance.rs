@@ -12,12 +12,10 @@ struct Memory;
 impl Harness for Memory {
     async fn world(&self) -> World {
         let (backend, clock) = MemoryBackend::with_test_clock();
-        World::new(Arc::new(backend.clone()))
-            .on_pass_time(move |duration| {
-                clock.advance(duration);
-                async {}
-            })
-            .on_outbox_rows(move |app| std::future::ready(backend.outbox_rows(app)))
+        World::new(Arc::new(backend)).on_pass_time(move |duration| {
+            clock.advance(duration);
+            async {}
+        })
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use picloud_core::alloc::CountingAllocator;
 use picloud_core::execution::{Answer, ExecutionStatus, FailureClass, HttpRequest, Outcome};
 use picloud_core::log::LogLevel;
-use picloud_core::script::{Bundle, DeployError, RouteChange};
+use picloud_core::script::{Bundle, Change, DeployError};
 use picloud_core::{App, ErrorKind, Picloud, PicloudConfig, engine::ScriptSandbox};
 use picloud_memory::{MemoryBackend, TestClock};
 use serde_json::{Value, json};
@@ -138,7 +138,7 @@ async fn unchanged_content_makes_no_new_version_and_a_missing_file_is_removed() 
     let changed = app.deploy(&bundle(&[("a", "//! route GET /b\n1")])).await.unwrap();
     assert_eq!(changed.removed.iter().map(|name| name.as_str()).collect::<Vec<_>>(), ["b"]);
     let routes: Vec<_> = changed.routes.iter().map(|r| (r.route.path.as_str(), r.change)).collect();
-    assert_eq!(routes, [("/b", RouteChange::Added), ("/a", RouteChange::Removed)]);
+    assert_eq!(routes, [("/b", Change::Added), ("/a", Change::Removed)]);
     assert_eq!(app.script("a").unwrap().record().version, 2);
     assert!(app.script("b").is_err());
 }
@@ -318,7 +318,7 @@ async fn what_a_script_logs_is_in_its_record_with_its_data() {
         ]
     );
     cloud.execution_log().flush().await;
-    let records = backend.executions(app.id());
+    let records = backend.execution_records(app.id());
     let record = records.last().unwrap();
     assert_eq!(
         (record.id, record.status, record.class),
@@ -334,10 +334,10 @@ async fn every_outcome_leaves_a_record_in_its_own_app() {
         run(&app, source).await;
     }
     cloud.execution_log().flush().await;
-    let statuses: Vec<_> = backend.executions(app.id()).iter().map(|record| record.status).collect();
+    let statuses: Vec<_> = backend.execution_records(app.id()).iter().map(|record| record.status).collect();
     use ExecutionStatus::{BudgetExceeded, Error, Success};
     assert_eq!(statuses, [Success, Error, BudgetExceeded, Error]);
-    assert!(backend.executions(other.id()).is_empty());
+    assert!(backend.execution_records(other.id()).is_empty());
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Serves a folder of scripts over HTTP, with everything in memory.
+//! Serves a folder of scripts over HTTP, with everything in memory or in a Postgres database.
 //!
 //! `cargo run --release --bin quickstart` and follow what it prints.
 
@@ -13,6 +13,7 @@ use std::error::Error;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
@@ -22,6 +23,7 @@ use picloud_core::backend::Backend;
 use picloud_core::script::{Bundle, DeployError, DeployReport};
 use picloud_core::{App, Picloud, PicloudConfig};
 use picloud_memory::MemoryBackend;
+use picloud_postgres::PostgresBackend;
 use terminal::TerminalSink;
 
 // With it the memory of each script is bounded.
@@ -31,7 +33,7 @@ static ALLOCATOR: CountingAllocator = CountingAllocator::system();
 /// How long scripts and connections may finish after Ctrl-C or SIGTERM.
 const DRAIN: Duration = Duration::from_secs(10);
 
-/// Serve a folder of scripts over HTTP, with everything in memory.
+/// Serve a folder of scripts over HTTP, with everything in memory or in a Postgres database.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Arguments {
@@ -46,6 +48,11 @@ struct Arguments {
     /// Deploy again whenever a file of the folder is saved.
     #[arg(long)]
     watch: bool,
+
+    /// Keep everything in this Postgres database, such as postgres://localhost/mydb; its schema is brought up to date.
+    /// Several processes on one database share the work.
+    #[arg(long, value_name = "URL", env = "PICLOUD_DATABASE_URL", hide_env_values = true)]
+    database: Option<String>,
 
     /// Answer one request with one script, print everything, and end.
     #[arg(long = "try", value_name = "FILE", requires = "request")]
@@ -84,11 +91,18 @@ async fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments) -> Result<ExitCode, Box<dyn Error>> {
-    let backend = MemoryBackend::new();
-    let sink = TerminalSink::new(backend.execution_log());
+    let backend: Arc<dyn Backend> = match &arguments.database {
+        Some(url) => {
+            let backend = PostgresBackend::connect(url).await?;
+            backend.migrate().await?;
+            Arc::new(backend)
+        }
+        None => Arc::new(MemoryBackend::new()),
+    };
+    let sink = TerminalSink::new(backend.executions());
     let cloud =
         Picloud::builder(backend).config(PicloudConfig::from_env()).execution_log(sink).start().await?;
-    let app = cloud.create_app("default").await?;
+    let app = cloud.ensure_app("default").await?;
     let code = match (&arguments.try_file, &arguments.request) {
         (Some(file), Some(request)) => {
             try_one::run(&cloud, &app, file, request, arguments.body.as_deref(), &arguments.header).await

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use picloud_core::route::{RouteMethod, RouteRecord};
-use picloud_core::script::{DeployProblem, DeployReport, RouteChange};
+use picloud_core::script::{Change, DeployProblem, DeployReport};
 
 /// What was registered, where, and what to try.
 pub(crate) fn welcome(folder: &Path, report: &DeployReport, address: SocketAddr, watch: bool) -> String {
@@ -13,10 +13,16 @@ pub(crate) fn welcome(folder: &Path, report: &DeployReport, address: SocketAddr,
     let _ = writeln!(page, "picloud serves {} on http://{address}\n", folder.display());
     let _ = write!(page, "{report}");
     let _ = writeln!(page, "\nOpen http://{address}/ or try:");
-    for route in report.routes.iter().filter(|route| route.change != RouteChange::Removed) {
+    for route in report.routes.iter().filter(|route| route.change != Change::Removed) {
         let _ = writeln!(page, "  {}", curl(&route.route, address));
     }
     let _ = writeln!(page, "  curl -i http://{address}/version");
+    if report.triggers.iter().any(|trigger| trigger.change != Change::Removed) {
+        let _ = writeln!(
+            page,
+            "What fires when you write shows up here; with /hooks/broken in place of /hooks/ada, a dead letter."
+        );
+    }
     let next = if watch {
         "Edit a script: it is live when you save it."
     } else {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use picloud_core::Result;
-use picloud_core::execution::{ExecutionLogSink, ExecutionRecord};
+use picloud_core::execution::{ExecutionLogSink, ExecutionRecord, ExecutionStatus};
 use picloud_core::log::LogLevel;
 
 /// Prints what scripts logged and failed with, and passes every record on.
@@ -60,7 +60,14 @@ fn describe(record: &ExecutionRecord, text: &mut String) {
         if let Some(at) = record.position {
             let _ = write!(text, " (line {}, column {})", at.line, at.column);
         }
+        if let Some(attempt) = record.attempt {
+            let _ = write!(text, ", attempt {attempt}");
+        }
         let _ = writeln!(text, " [{}]", record.id);
+    } else if record.status == ExecutionStatus::Loop
+        && let Some(error) = &record.error
+    {
+        let _ = writeln!(text, "{:.0} {script} {}", record.started_at, visible(error));
     }
 }
 

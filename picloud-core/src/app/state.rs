@@ -243,6 +243,10 @@ impl FanoutSource for Apps {
     async fn reload(&self, app: AppId) -> Result<()> {
         Apps::reload(self, app).await
     }
+
+    fn script(&self, app: AppId, script: ScriptId) -> Option<Arc<ScriptRecord>> {
+        self.known.load().by_id.get(&app)?.script_by_id(script)
+    }
 }
 
 impl fmt::Debug for Apps {

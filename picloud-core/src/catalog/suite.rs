@@ -4,6 +4,7 @@ mod apply;
 mod apps;
 mod isolation;
 mod scripts;
+mod triggers;
 
 use std::sync::Arc;
 
@@ -16,7 +17,7 @@ use crate::script::{Owner, ScriptKind, ScriptName, ScriptRecord};
 use crate::{AppId, Error, Result, RouteId, ScriptId};
 
 pub(crate) fn cases() -> Vec<Case> {
-    [apps::cases(), apply::cases(), scripts::cases(), isolation::cases()].concat()
+    [apps::cases(), apply::cases(), scripts::cases(), triggers::cases(), isolation::cases()].concat()
 }
 
 /// A script, version 1.

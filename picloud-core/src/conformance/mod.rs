@@ -26,6 +26,7 @@
 //! would take each other's events.
 
 mod collection;
+mod transaction;
 mod world;
 
 use std::fmt;
@@ -60,12 +61,21 @@ type Run = fn(World) -> Pin<Box<dyn Future<Output = Result<()>> + Send>>;
 #[derive(Clone, Copy)]
 pub struct Case {
     name: &'static str,
+    within_transaction: bool,
     run: Run,
 }
 
 impl Case {
     pub(crate) const fn new(name: &'static str, run: Run) -> Self {
-        Case { name, run }
+        Case { name, within_transaction: false, run }
+    }
+
+    /// The same case, through the services of a transaction.
+    pub(crate) fn within_transaction(self) -> Self {
+        let sentence = self.name.split_once("::").map_or(self.name, |(_, sentence)| sentence);
+        // A test binary makes each once.
+        let name = Box::leak(format!("kv_in_tx::{sentence}").into_boxed_str());
+        Case { name, within_transaction: true, ..self }
     }
 
     /// The room and the sentence, such as `kv::a_missing_key_reads_as_none`.
@@ -88,7 +98,12 @@ impl Case {
         let outcome = catch_unwind(AssertUnwindSafe(|| {
             runtime.block_on(async {
                 let world = harness.world().await;
-                tokio::time::timeout(TIME_LIMIT, (self.run)(world)).await
+                let run = async {
+                    let world =
+                        if self.within_transaction { world.within_transaction().await? } else { world };
+                    (self.run)(world).await
+                };
+                tokio::time::timeout(TIME_LIMIT, run).await
             })
         }));
         // Tasks of a failed case may never end.
@@ -113,7 +128,15 @@ impl fmt::Debug for Case {
 
 /// Every case of every room.
 pub fn cases() -> Vec<Case> {
-    [crate::kv::suite::cases(), crate::catalog::suite::cases()].concat()
+    [
+        crate::kv::suite::cases(),
+        crate::catalog::suite::cases(),
+        crate::outbox::suite::cases(),
+        crate::execution::suite::cases(),
+        transaction::cases(),
+        crate::kv::suite::cases_within_transaction(),
+    ]
+    .concat()
 }
 
 /// Runs every case as a test binary does: filters, `--list` and the exit code included. Does not return.

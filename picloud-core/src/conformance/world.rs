@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use super::Collection;
 use crate::app::{AppRecord, AppSlug};
+use crate::kv::KvService;
 use crate::outbox::{FanoutRow, OutboxRow};
-use crate::{AppId, Backend, CallCx, CxInner, Error, Json, Result, Timestamp};
+use crate::{AppId, Backend, CallCx, CxInner, Error, Json, Result, Timestamp, Transaction};
 
 type Hook<I, O> = Box<dyn Fn(I) -> Pin<Box<dyn Future<Output = O> + Send>> + Send + Sync>;
 
@@ -17,12 +18,14 @@ pub struct World {
     backend: Arc<dyn Backend>,
     pass_time: Option<Hook<Duration, ()>>,
     outbox_rows: Option<Hook<AppId, Vec<(FanoutRow, Json)>>>,
+    /// Where collections are written to, if not directly.
+    within: Option<Box<dyn Transaction>>,
 }
 
 impl World {
     /// A world in which time passes by itself and the outbox is read through the backend.
     pub fn new(backend: Arc<dyn Backend>) -> Self {
-        World { backend, pass_time: None, outbox_rows: None }
+        World { backend, pass_time: None, outbox_rows: None, within: None }
     }
 
     /// Lets time pass by calling `hook`: for backends whose clock can be moved. Without it cases wait for the
@@ -46,6 +49,12 @@ impl World {
     {
         self.outbox_rows = Some(Box::new(move |app| Box::pin(hook(app))));
         self
+    }
+
+    /// The same world, whose collections are those of one transaction.
+    pub(crate) async fn within_transaction(mut self) -> Result<Self> {
+        self.within = Some(self.backend.transaction().await?);
+        Ok(self)
     }
 
     pub(crate) fn backend(&self) -> &dyn Backend {
@@ -95,9 +104,15 @@ impl World {
 
     /// The same collection of any app.
     pub(crate) fn collection_of(&self, app: AppId) -> Result<Collection> {
+        let services = self.within.as_ref().map(|within| within.services());
+        self.collection_in(services.map_or_else(|| self.backend.kv(), |services| services.kv), app)
+    }
+
+    /// The same collection of any app, by this service.
+    pub(crate) fn collection_in(&self, kv: Arc<dyn KvService>, app: AppId) -> Result<Collection> {
         let mut inner = CxInner::new(app);
         inner.clock = self.backend.clock();
-        Collection::new(self.backend.kv(), CallCx::from(inner), "things")
+        Collection::new(kv, CallCx::from(inner), "things")
     }
 }
 

@@ -204,6 +204,7 @@ parts! {
     Headers "headers"
     Body "body"
     BodyRaw "body_raw"
+    Event "event"
 }
 
 impl Names {
@@ -265,9 +266,11 @@ impl Compiled {
     /// The engine for this invocation: one with raised limits if what comes in is larger than the script's own.
     pub(crate) fn engine_for(&self, invocation: &Invocation) -> &Engine {
         let incoming = invocation.request.as_ref().map_or(0, |request| request.body.len())
-            + invocation.payload.as_ref().map_or(0, crate::Json::len);
+            + invocation.payload.as_ref().map_or(0, crate::Json::len)
+            + invocation.event.as_ref().map_or(0, |event| event.payload.len());
         let least = self.limits.max_string_size.min(self.limits.max_array_size).min(self.limits.max_map_size);
-        if self.reach == Reach::Wide || !self.names.has(Part::Body) || (incoming as u64) <= least {
+        let names_it = self.names.has(Part::Body) || self.names.has(Part::Event);
+        if self.reach == Reach::Wide || !names_it || (incoming as u64) <= least {
             return &self.engine;
         }
         self.wide.get_or_init(|| self.toolbox.engine(&self.limits, Reach::Wide))

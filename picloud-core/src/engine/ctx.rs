@@ -6,7 +6,7 @@ use rhai::{Array, Blob, Dynamic, Map};
 use super::compile::Part;
 use super::convert;
 use super::run::Run;
-use crate::execution::HttpRequest;
+use crate::execution::{EventDelivery, HttpRequest, InvocationType};
 use crate::route::parse_query;
 
 /// The version of what scripts see.
@@ -32,6 +32,25 @@ pub(crate) fn build(run: &Run) -> Dynamic {
     put(Part::TriggerDepth, "trigger_depth", &|| i64::from(invocation.trigger_depth).into());
     put(Part::Principal, "principal", &|| principal(run));
     put(Part::Request, "request", &|| request(run));
+    // Not there at all without an event, so that `"event" in ctx` tells.
+    if invocation.invocation_type == InvocationType::Trigger
+        && let Some(delivery) = &invocation.event
+    {
+        put(Part::Event, "event", &|| event(delivery));
+    }
+    Dynamic::from_map(map)
+}
+
+fn event(delivery: &EventDelivery) -> Dynamic {
+    let mut map = Map::new();
+    map.insert("kind".into(), delivery.kind.as_str().into());
+    map.insert("id".into(), delivery.id.to_string().into());
+    let trigger = delivery.trigger.map_or(Dynamic::UNIT, |trigger| trigger.to_string().into());
+    map.insert("trigger_id".into(), trigger);
+    map.insert("attempt".into(), i64::from(delivery.attempt).into());
+    map.insert("occurred_at".into(), delivery.occurred_at.to_string().into());
+    let payload = convert::from_payload(&delivery.payload).unwrap_or(Dynamic::UNIT);
+    map.insert(delivery.kind.as_str().into(), payload);
     Dynamic::from_map(map)
 }
 

@@ -1,6 +1,8 @@
 //! Executions: runs of scripts, what they came to, and the record that is kept of each.
 
 mod record;
+#[cfg(feature = "conformance")]
+pub(crate) mod suite;
 mod types;
 mod writer;
 

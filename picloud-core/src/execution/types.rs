@@ -200,6 +200,8 @@ pub struct Outcome {
     pub execution: ExecutionId,
     /// The answer, or why there is none.
     pub result: Result<Answer, Failure>,
+    /// Whether the script began: `false` when there was no room for it or it does not compile.
+    pub began: bool,
     /// What the script logged.
     pub log: LogLines,
     /// Operations used.
@@ -216,6 +218,7 @@ impl Outcome {
         Outcome {
             execution,
             result: Err(failure),
+            began: false,
             log: LogLines::default(),
             operations: 0,
             duration: Duration::ZERO,

@@ -33,7 +33,7 @@ use crate::execution::{
     RequestSummary, ResponseSummary,
 };
 use crate::log::LogLines;
-use crate::{AppId, Clock, Error, ExecutionId, Result, Timestamp, metric};
+use crate::{AppId, Clock, Error, ErrorKind, ExecutionId, Result, Timestamp, metric};
 use worker::Resident;
 
 /// Runs a script and answers what it came to.
@@ -168,6 +168,27 @@ impl LocalExecutor {
     /// The runtimes of the executor threads, for those who want to serve where scripts run.
     pub fn runtimes(&self) -> impl Iterator<Item = &Handle> {
         self.shared.threads.iter().map(|thread| &thread.handle)
+    }
+
+    /// Whether every thread takes its turns.
+    ///
+    /// # Errors
+    /// `executor.stuck` when one does not answer within a second: something on it blocks or does not end.
+    pub(crate) async fn responds(&self) -> Result<()> {
+        let asked: Vec<_> = self.runtimes().map(|runtime| runtime.spawn(async {})).collect();
+        let answers = async {
+            for asked in asked {
+                // An error means that the thread ends: shutdown has begun, which is for others to tell.
+                let _ = asked.await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(1), answers).await.map_err(|_| {
+            Error::new(
+                ErrorKind::Unavailable,
+                "executor.stuck",
+                "an executor thread has not answered for a second",
+            )
+        })
     }
 
     /// Executions under way, running and waiting ones alike.
@@ -520,7 +541,14 @@ impl fmt::Debug for Execute {
 /// The outcome of an execution that never began, recorded.
 fn record_refused(shared: &Shared, invocation: Box<Invocation>, failure: Failure) -> Outcome {
     let outcome = Outcome::refused(invocation.execution, failure);
-    record(shared, invocation, &outcome, shared.clock.now());
+    // An event for which there is no room now is tried again: it has not been run yet.
+    let comes_again = invocation.event.is_some()
+        && outcome.result.as_ref().is_err_and(|failure| {
+            matches!(failure.class, FailureClass::Overloaded | FailureClass::Cancelled)
+        });
+    if !comes_again {
+        record(shared, invocation, &outcome, shared.clock.now());
+    }
     outcome
 }
 
@@ -535,6 +563,7 @@ fn outcome_of(
     let outcome = Outcome {
         execution: run.invocation.execution,
         result,
+        began: true,
         log: run.log().map_or_else(LogLines::default, |log| log.take()),
         operations: run.budget.operations(),
         duration: started.elapsed(),

@@ -12,10 +12,16 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::authz::Capability;
-use crate::metric::Call;
+use crate::execution::{
+    ExecutionLog, ExecutionRecord, ExecutionStatus, Failure, FailureClass, Invocation, InvocationType,
+    Outcome,
+};
+use crate::log::{LogLevel, LogLine};
+use crate::metric::{self, Call};
 use crate::outbox::{EventSource, Fanout};
+use crate::script::ScriptRecord;
 use crate::services::Services;
-use crate::{AppId, CallCx, Error, ErrorKind, Result};
+use crate::{AppId, CallCx, Error, ErrorKind, Result, ScriptId};
 
 /// Matches triggers: which outbox rows must a write take along?
 #[async_trait]
@@ -25,22 +31,27 @@ pub(crate) trait FanoutSource: Debug + Send + Sync + 'static {
 
     /// Reads the app again.
     async fn reload(&self, app: AppId) -> Result<()>;
+
+    /// A script, from the snapshot that this node has.
+    fn script(&self, app: AppId, script: ScriptId) -> Option<Arc<ScriptRecord>>;
 }
 
 /// How often a change is repeated because the app changed meanwhile. Each time somebody deployed between a read of
 /// the snapshot and the write that followed it at once, so more than one or two repetitions are a sign of trouble.
 pub(crate) const ATTEMPTS: usize = 8;
 
-/// Wraps the services of a backend.
-pub(crate) fn guarded(services: Services, source: Arc<dyn FanoutSource>) -> Services {
-    let door = Door { source };
-    Services { kv: Arc::new(kv::GuardedKv::new(services.kv, door)) }
+/// Wraps the services of a backend, or of a transaction.
+pub(crate) fn guarded(services: Services, door: &Door) -> Services {
+    Services { kv: Arc::new(kv::GuardedKv::new(services.kv, door.clone())) }
 }
 
 /// What all guarded services share.
 #[derive(Debug, Clone)]
-struct Door {
-    source: Arc<dyn FanoutSource>,
+pub(crate) struct Door {
+    pub(crate) source: Arc<dyn FanoutSource>,
+    /// How many events may lie between the first cause and a handler.
+    pub(crate) max_depth: u32,
+    pub(crate) log: ExecutionLog,
 }
 
 impl Door {
@@ -79,14 +90,65 @@ impl Door {
                         self.source.fanout(cx.app(), &source).ok_or_else(|| no_such_app(cx.app()))?
                     }
                 };
-                match attempt(cx.with_fanout(fanout)).await {
+                // An event too deep is not enqueued: what fires itself comes to an end.
+                let cut = cx.trigger_depth() >= self.max_depth && !fanout.rows.is_empty();
+                let taken = if cut {
+                    Arc::new(Fanout { revision: fanout.revision, rows: Vec::new() })
+                } else {
+                    fanout.clone()
+                };
+                match attempt(cx.with_fanout(taken)).await {
                     Err(error) if Fanout::is_stale(&error) => self.source.reload(cx.app()).await?,
+                    Ok(answer) if cut => {
+                        self.tell_of_loop(cx, call, &fanout);
+                        return Ok(answer);
+                    }
                     answer => return answer,
                 }
             }
             Err(app_busy(ATTEMPTS))
         })
         .await
+    }
+}
+
+impl Door {
+    /// Says, to operator and script author, that handlers were not run: in the log of the script that wrote, and as a
+    /// record of each script that would have handled the event.
+    fn tell_of_loop(&self, cx: &CallCx, call: Call, fanout: &Fanout) {
+        let depth = cx.trigger_depth().saturating_add(1);
+        let text = format!(
+            "not run: {depth} events lie between the first cause and this one, more than max_depth: {} (PICLOUD_MAX_TRIGGER_DEPTH)",
+            self.max_depth
+        );
+        tracing::warn!(app = %cx.app(), trace = %cx.trace(), call = call.name, depth, "an event loop was cut");
+        let now = cx.clock().now();
+        if let Some(log) = cx.log() {
+            let message = format!("the handlers of this {} were {text}", call.name);
+            log.push(LogLine { at: now, level: LogLevel::Warn, message, data: None });
+        }
+        let mut told = Vec::new();
+        for row in &fanout.rows {
+            if told.contains(&row.trigger) {
+                continue;
+            }
+            told.push(row.trigger);
+            metric::count!("picloud_outbox_loops_total");
+            let Some(script) = self.source.script(cx.app(), row.script) else { continue };
+            let mut invocation = Invocation::new(cx.app(), script);
+            invocation.invocation_type = InvocationType::Trigger;
+            invocation.request_id = cx.request();
+            invocation.trace = cx.trace();
+            invocation.parent = cx.execution();
+            invocation.trigger_depth = depth;
+            let failure = Failure::new(FailureClass::Cancelled, text.clone());
+            let outcome = Outcome::refused(invocation.execution, failure);
+            let mut record = ExecutionRecord::new(&invocation, &outcome, now);
+            record.status = ExecutionStatus::Loop;
+            record.class = None;
+            record.trigger = Some(row.trigger);
+            self.log.record(vec![record]);
+        }
     }
 }
 

@@ -14,6 +14,8 @@ use crate::{Json, Result};
 /// serde carry nothing but text.
 #[derive(Debug, Default)]
 pub(crate) struct Trace {
+    /// How much deeper than values what is read may nest: an event wraps a value.
+    pub(crate) extra_depth: usize,
     failure: Option<Failure>,
     /// Innermost first, added while the containers are left.
     steps: Vec<Step>,
@@ -38,7 +40,11 @@ impl Trace {
 
     /// The depth of a container within `depth` others.
     pub(crate) fn enter<E: de::Error>(&mut self, depth: usize) -> Result<usize, E> {
-        if depth < Json::MAX_DEPTH { Ok(depth + 1) } else { Err(self.refuse(Failure::too_deep())) }
+        if depth < Json::MAX_DEPTH + self.extra_depth {
+            Ok(depth + 1)
+        } else {
+            Err(self.refuse(Failure::too_deep()))
+        }
     }
 
     /// An integer of any width, if `i64` holds it.

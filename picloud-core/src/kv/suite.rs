@@ -24,6 +24,13 @@ pub(crate) fn cases() -> Vec<Case> {
     .concat()
 }
 
+/// The cases that hold inside a transaction as well, run there. Not those about time, which may stand still inside, and
+/// not those about the outbox, whose rows are not to be seen before the end.
+pub(crate) fn cases_within_transaction() -> Vec<Case> {
+    let inside = [values::cases(), list::cases(), atomic::cases(), isolation::cases()].concat();
+    inside.into_iter().map(Case::within_transaction).collect()
+}
+
 /// The text of a value that nests as deep as values may.
 fn deepest() -> String {
     format!("{}{}", "[".repeat(Json::MAX_DEPTH), "]".repeat(Json::MAX_DEPTH))

@@ -5,7 +5,12 @@
 //!
 //! Lacks `script`: scripts meet it as events only.
 
+mod deliver;
+mod dispatcher;
 mod fanout;
+pub(crate) mod request;
+#[cfg(feature = "conformance")]
+pub(crate) mod suite;
 mod types;
 
 use std::fmt::Debug;
@@ -14,6 +19,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::watch;
 
+pub(crate) use deliver::Courier;
+pub(crate) use dispatcher::Dispatcher;
+pub use dispatcher::DispatcherConfig;
 pub use fanout::{EventSource, Fanout, FanoutRow, Revision};
 pub use types::{Claimed, DeadLetter, DeadLetterReason, EventKind, OutboxRow, Settlement, Verdict, WorkerId};
 

@@ -7,18 +7,22 @@ use serde::de::DeserializeOwned;
 
 use super::Picloud;
 use crate::app::AppState;
-use crate::authz::Principal;
-use crate::catalog::CatalogChange;
+use crate::authz::{Capability, Principal};
+use crate::catalog::{AppSnapshot, CatalogChange};
 use crate::engine::ScriptSandbox;
 use crate::execution::{Answer, HttpRequest, HttpResponse, Invocation, Outcome};
-use crate::guard::{ATTEMPTS, app_busy, no_such_app};
+use crate::guard::{self, ATTEMPTS, app_busy, no_such_app};
 use crate::kv::{Key, KvService, KvServiceExt, ListOptions, SetOptions};
-use crate::outbox::Fanout;
+use crate::outbox::{self, DeadLetter, EventKind, Fanout, OutboxRow};
 use crate::page::Page;
-use crate::route::{RouteMatch, normalize_path};
+use crate::route::{DispatchMode, RouteMatch, normalize_path};
 use crate::script::deploy::Deployer;
-use crate::script::{Bundle, DeployError, DeployReport, ScriptRecord};
-use crate::{AppId, CallCx, CollectionName, CxInner, Error, ErrorKind, Json, Result};
+use crate::script::{Bundle, DeployError, DeployReport, Owner, ScriptRecord};
+use crate::trigger::{Registrant, RetryPolicy, TriggerKind, TriggerRecord};
+use crate::{
+    AppId, CallCx, CollectionName, CxInner, Error, ErrorKind, EventId, ExecutionId, Json, RequestId, Result,
+    Services, Timestamp, TraceId, Transaction, TriggerId,
+};
 
 /// An app, for host code: deploy scripts, run them, use its services. Calls are made by the host: no principal,
 /// no deadline. Cloning is cheap.
@@ -68,6 +72,8 @@ impl App {
             cache: self.cloud.cache(),
             clock: clock.as_ref(),
             reserved: &self.cloud.config().reserved_prefixes,
+            retry: self.cloud.config().triggers.retry,
+            registered_by: Registrant::from(&Principal::host(self.id)),
         };
         deployer.deploy(self.id, bundle).await
     }
@@ -88,23 +94,177 @@ impl App {
     /// `sandbox.above_ceiling` and `sandbox.zero`, naming the field; `script.not_found`; those of the backend.
     pub async fn set_sandbox(&self, name: &str, sandbox: ScriptSandbox) -> Result<Script> {
         self.cloud.config().ceiling.check(&sandbox)?;
-        let (catalog, clock) = (self.cloud.backend().catalog(), self.cloud.backend().clock());
+        let now = self.cloud.backend().clock().now();
+        self.change(|snapshot| {
+            let old = snapshot.scripts.iter().find(|script| script.name.as_str() == name);
+            let old = old.ok_or_else(|| no_such_script(name))?.clone();
+            let version = old.version + 1;
+            let new = ScriptRecord { sandbox: sandbox.clone(), version, updated_at: now, ..old };
+            Ok(vec![CatalogChange::PutScript(new)])
+        })
+        .await?;
+        self.script(name)
+    }
+
+    /// Changes the app by what `plan` makes of it as it is; planned anew when somebody else changed it meanwhile. Live on
+    /// this node when it returns.
+    async fn change(&self, plan: impl Fn(&AppSnapshot) -> Result<Vec<CatalogChange>>) -> Result<()> {
+        let catalog = self.cloud.backend().catalog();
         for _ in 0..ATTEMPTS {
             let snapshot = catalog.snapshot(self.id).await?.ok_or_else(|| no_such_app(self.id))?;
-            let old = snapshot.scripts.into_iter().find(|script| script.name.as_str() == name);
-            let old = old.ok_or_else(|| no_such_script(name))?;
-            let version = old.version + 1;
-            let new = ScriptRecord { sandbox: sandbox.clone(), version, updated_at: clock.now(), ..old };
-            match catalog.apply(self.id, &[CatalogChange::PutScript(new)], snapshot.revision).await {
+            match catalog.apply(self.id, &plan(&snapshot)?, snapshot.revision).await {
                 Err(error) if Fanout::is_stale(&error) => continue,
                 Err(error) => return Err(error),
-                Ok(_) => {
-                    self.cloud.apps().reload(self.id).await?;
-                    return self.script(name);
-                }
+                Ok(_) => return self.cloud.apps().reload(self.id).await,
             }
         }
         Err(app_busy(ATTEMPTS))
+    }
+
+    /// Makes a script handle events. `retry` `None` takes the host's defaults; the handler runs as `registrant`, looked
+    /// up at each run.
+    ///
+    /// # Errors
+    /// `script.not_found`, `trigger.unknown_kind`, `trigger.invalid_retry`, `forbidden` when the registrant may not manage
+    /// triggers of this app; those of the backend.
+    pub async fn create_trigger(
+        &self,
+        script: &str,
+        kind: TriggerKind,
+        retry: Option<RetryPolicy>,
+        registrant: &Principal,
+    ) -> Result<TriggerId> {
+        if kind == TriggerKind::Unknown {
+            return Err(Error::invalid(
+                "trigger.unknown_kind",
+                "a trigger needs a kind that this version knows",
+            ));
+        }
+        if !registrant.allows(Capability::AppManageTriggers, Some(self.id)) {
+            return Err(Error::new(
+                ErrorKind::Forbidden,
+                "forbidden",
+                "AppManageTriggers is needed to register a trigger",
+            )
+            .with("principal", &registrant.name));
+        }
+        let retry = retry.unwrap_or(self.cloud.config().triggers.retry);
+        retry.check()?;
+        let (id, now) = (TriggerId::new(), self.cloud.backend().clock().now());
+        self.change(|snapshot| {
+            let target = snapshot.scripts.iter().find(|found| found.name.as_str() == script);
+            Ok(vec![CatalogChange::PutTrigger(TriggerRecord {
+                id,
+                script: target.ok_or_else(|| no_such_script(script))?.id,
+                kind: kind.clone(),
+                enabled: true,
+                dispatch_mode: DispatchMode::Async,
+                retry,
+                registered_by: Registrant::from(registrant),
+                owner: Owner::Api,
+                created_at: now,
+            })])
+        })
+        .await?;
+        Ok(id)
+    }
+
+    /// Lets a trigger match, or not. What waits for a disabled one still runs.
+    ///
+    /// # Errors
+    /// `trigger.not_found`; those of the backend.
+    pub async fn enable_trigger(&self, id: TriggerId, enabled: bool) -> Result<()> {
+        self.change(|snapshot| {
+            let old = snapshot.triggers.iter().find(|trigger| trigger.id == id);
+            let old = old.ok_or_else(|| no_such_trigger(id))?;
+            Ok(vec![CatalogChange::PutTrigger(TriggerRecord { enabled, ..old.clone() })])
+        })
+        .await
+    }
+
+    /// Removes a trigger. What waits for it is dropped when its turn comes.
+    ///
+    /// # Errors
+    /// `trigger.not_found`; those of the backend.
+    pub async fn delete_trigger(&self, id: TriggerId) -> Result<()> {
+        self.change(|snapshot| {
+            let known = snapshot.triggers.iter().any(|trigger| trigger.id == id);
+            if known { Ok(vec![CatalogChange::DeleteTrigger(id)]) } else { Err(no_such_trigger(id)) }
+        })
+        .await
+    }
+
+    /// Events of this app that were given up, newest first.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    pub async fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>> {
+        self.cloud.backend().outbox().dead_letters(self.id, limit).await
+    }
+
+    /// Events of this app that wait or are being handled, oldest first.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    pub async fn waiting_events(&self, limit: usize) -> Result<Vec<OutboxRow>> {
+        self.cloud.backend().outbox().waiting(self.id, limit).await
+    }
+
+    /// Begins a transaction: writes through it, and the events that they cause, commit together or not at all. It may
+    /// stay open for [`MAX_TRANSACTION`](crate::MAX_TRANSACTION).
+    ///
+    /// ```
+    /// # use picloud_core::Picloud;
+    /// # use picloud_memory::MemoryBackend;
+    /// # #[tokio::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let cloud = Picloud::builder(MemoryBackend::new()).start().await?;
+    /// # let app = cloud.create_app("shop").await?;
+    /// let tx = app.transaction().await?;
+    /// tx.kv("stock")?.increment("apples", -2).await?;
+    /// tx.kv("orders")?.set("42", &"two apples").await?;
+    /// assert_eq!(app.kv("orders")?.get::<String>("42").await?, None);
+    ///
+    /// tx.commit().await?;
+    /// assert_eq!(app.kv("orders")?.get::<String>("42").await?.as_deref(), Some("two apples"));
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// Those of the backend.
+    pub async fn transaction(&self) -> Result<AppTransaction> {
+        let inner = self.cloud.backend().transaction().await?;
+        let services = guard::guarded(inner.services(), self.cloud.door());
+        Ok(AppTransaction { inner, services, cx: self.cx() })
+    }
+
+    /// Takes a request to be handled later: stored when this returns, and then run, retried and given up like any event.
+    /// `request` is as a route hands it over, path and parameters included.
+    ///
+    /// # Errors
+    /// `json.invalid` when a part that is text holds a NUL character; those of the backend.
+    pub async fn accept(
+        &self,
+        script: &ScriptRecord,
+        request: &HttpRequest,
+        principal: Option<&Principal>,
+    ) -> Result<Accepted> {
+        let (id, request_id) = (EventId::new(), RequestId::new());
+        let accepted_at = self.cloud.backend().clock().now();
+        let row = OutboxRow {
+            id,
+            app: self.id,
+            kind: EventKind::Http,
+            trigger: None,
+            script: script.id,
+            payload: outbox::request::to_payload(request, principal)?,
+            trigger_depth: 0,
+            trace: TraceId::from_uuid(*request_id.as_uuid()),
+            request: request_id,
+            parent: None,
+            occurred_at: accepted_at,
+        };
+        self.cloud.backend().outbox().enqueue(&row).await?;
+        Ok(Accepted { accepted_at, execution_id: ExecutionId::from_uuid(*id.as_uuid()) })
     }
 
     /// Sends a request to the script whose route matches it, by the host, path and method in it, and waits for the
@@ -118,9 +278,11 @@ impl App {
         let path = normalize_path(&request.path).map_err(|error| {
             Error::invalid("route.invalid_path", error.to_string()).with("path", &request.path)
         })?;
+        let mut later = false;
         let record = match state.routes().find(&request.host, &path, &request.method) {
             RouteMatch::Found { route, params, rest } => {
                 (request.params, request.rest) = (params, rest);
+                later = route.dispatch_mode == DispatchMode::Async;
                 state.script_by_id(route.script)
             }
             RouteMatch::MethodNotAllowed { allow } | RouteMatch::Options { allow } => {
@@ -136,6 +298,9 @@ impl App {
             Error::not_found("route.not_found", "no route for this path").with("path", &request.path)
         })?;
         request.path = path.into_string();
+        if later {
+            return self.accept(&record, &request, None).await?.into_response();
+        }
         Script { app: self.clone(), record }.request(request).await
     }
 
@@ -149,6 +314,66 @@ impl App {
             cx: self.cx(),
             name: CollectionName::new(collection)?,
         })
+    }
+}
+
+/// A request that was taken to be handled later: what a `202` answer tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Accepted {
+    /// When it was stored.
+    pub accepted_at: Timestamp,
+    /// The execution, as the execution log will name its first attempt.
+    pub execution_id: ExecutionId,
+}
+
+impl Accepted {
+    /// The response: `202` with a JSON body.
+    ///
+    /// # Errors
+    /// None that are known.
+    pub fn into_response(self) -> Result<HttpResponse> {
+        let body = Json::from_value(&self)?;
+        let json = http::HeaderValue::from_static("application/json");
+        Ok(HttpResponse {
+            status: http::StatusCode::ACCEPTED,
+            headers: http::HeaderMap::from_iter([(http::header::CONTENT_TYPE, json)]),
+            body: body.as_str().to_owned().into(),
+        })
+    }
+}
+
+/// An open transaction of an app, for host code. Dropped without [`commit`](AppTransaction::commit) it leaves nothing.
+#[derive(Debug)]
+pub struct AppTransaction {
+    inner: Box<dyn Transaction>,
+    services: Services,
+    cx: CallCx,
+}
+
+impl AppTransaction {
+    /// A collection of the app's KV, inside.
+    ///
+    /// # Errors
+    /// `collection.invalid_name`.
+    pub fn kv(&self, collection: &str) -> Result<KvCollection> {
+        Ok(KvCollection {
+            kv: self.services.kv.clone(),
+            cx: self.cx.clone(),
+            name: CollectionName::new(collection)?,
+        })
+    }
+
+    /// The services, inside, guarded as those of the app.
+    pub fn services(&self) -> &Services {
+        &self.services
+    }
+
+    /// Makes everything permanent and visible, with the events of all of it.
+    ///
+    /// # Errors
+    /// `tx.closed` when it was open for too long; those of the backend.
+    pub async fn commit(self) -> Result<()> {
+        self.inner.commit().await
     }
 }
 
@@ -201,6 +426,10 @@ impl Script {
             Err(failure) => Err(failed(&self.record, failure)),
         }
     }
+}
+
+fn no_such_trigger(id: TriggerId) -> Error {
+    Error::not_found("trigger.not_found", "the app has no such trigger").with("trigger", id)
 }
 
 fn no_such_script(name: &str) -> Error {

@@ -6,7 +6,9 @@ use crate::engine::{Limits, SandboxCeiling};
 use crate::env;
 use crate::execution::ExecutionLogConfig;
 use crate::executor::ExecutorConfig;
+use crate::outbox::DispatcherConfig;
 use crate::route::DEFAULT_RESERVED_PREFIXES;
+use crate::trigger::TriggerConfig;
 
 /// How a [`Picloud`](crate::Picloud) is set up. Every field has a default that is good for a small server.
 #[derive(Debug, Clone)]
@@ -20,6 +22,10 @@ pub struct PicloudConfig {
     pub executor: ExecutorConfig,
     /// Compiled scripts kept. Default: 256, and at most 64 MiB.
     pub script_cache_size: NonZeroUsize,
+    /// Retries and depth of events.
+    pub triggers: TriggerConfig,
+    /// How events are dispatched.
+    pub dispatcher: DispatcherConfig,
     /// How execution records are batched.
     pub execution_log: ExecutionLogConfig,
     /// Paths that belong to the host: no route may claim them. Default:
@@ -36,6 +42,8 @@ impl Default for PicloudConfig {
             ceiling: SandboxCeiling::default(),
             executor: ExecutorConfig::default(),
             script_cache_size: NonZeroUsize::new(256).unwrap_or(NonZeroUsize::MIN),
+            triggers: TriggerConfig::default(),
+            dispatcher: DispatcherConfig::default(),
             execution_log: ExecutionLogConfig::default(),
             reserved_prefixes: DEFAULT_RESERVED_PREFIXES.iter().map(|prefix| (*prefix).to_owned()).collect(),
             public_base_url: None,
@@ -44,10 +52,15 @@ impl Default for PicloudConfig {
 }
 
 impl PicloudConfig {
-    /// The defaults, changed by `PICLOUD_SANDBOX_MAX_…` (the ceiling), `PICLOUD_SCRIPT_CACHE_SIZE` and
-    /// `PICLOUD_PUBLIC_BASE_URL`. An invalid value is warned about by name and skipped.
+    /// The defaults, changed by `PICLOUD_SANDBOX_MAX_…` (the ceiling), `PICLOUD_MAX_TRIGGER_DEPTH`,
+    /// `PICLOUD_TRIGGER_RETRY_…`, `PICLOUD_SCRIPT_CACHE_SIZE` and `PICLOUD_PUBLIC_BASE_URL`. An invalid value is warned
+    /// about by name and skipped.
     pub fn from_env() -> Self {
-        let mut config = PicloudConfig { ceiling: SandboxCeiling::from_env(), ..PicloudConfig::default() };
+        let mut config = PicloudConfig {
+            ceiling: SandboxCeiling::from_env(),
+            triggers: TriggerConfig::from_env(),
+            ..PicloudConfig::default()
+        };
         if let Some(size) = env::parsed("PICLOUD_SCRIPT_CACHE_SIZE", "a whole number of at least 1") {
             config.script_cache_size = size;
         }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-pub use app::{App, KvCollection, Script};
+pub use app::{Accepted, App, AppTransaction, KvCollection, Script};
 pub use config::PicloudConfig;
 use control::Control;
 
@@ -22,7 +22,8 @@ use crate::engine::compile::Toolbox;
 use crate::engine::{SDK_VERSION, ScriptModule};
 use crate::execution::{ExecutionLog, ExecutionLogSink};
 use crate::executor::LocalExecutor;
-use crate::guard::{self, FanoutSource};
+use crate::guard::{self, Door, FanoutSource};
+use crate::outbox::{Courier, Dispatcher};
 use crate::services::Services;
 use crate::{AppId, Error, ErrorKind, Result, alloc};
 
@@ -56,9 +57,11 @@ pub struct Picloud {
 struct Inner {
     backend: Arc<dyn Backend>,
     services: Services,
+    door: Door,
     apps: Arc<Apps>,
     cache: Arc<ScriptCache>,
     executor: LocalExecutor,
+    dispatcher: Arc<Dispatcher>,
     log: ExecutionLog,
     principals: Option<Arc<dyn PrincipalResolver>>,
     resolver: Option<Arc<dyn AppResolver>>,
@@ -115,8 +118,7 @@ impl PicloudBuilder {
     }
 
     /// Replaces single services: takes those of the backend and answers those to use. The guard comes on top. A
-    /// replacement that cannot see the app's revision may ignore [`CallCx::fanout`](crate::CallCx::fanout) as long as
-    /// there are no triggers.
+    /// replacement that stores no outbox rows ([`CallCx::fanout`](crate::CallCx::fanout)) fires no events.
     #[must_use]
     pub fn services(mut self, replace: impl FnOnce(Services) -> Services) -> Self {
         self.services = replace(self.services);
@@ -141,24 +143,40 @@ impl PicloudBuilder {
         let clock = self.backend.clock();
         let catalog = self.backend.catalog();
         let apps = Arc::new(Apps::load(catalog.clone()).await?);
-        let services = guard::guarded(self.services, apps.clone() as Arc<dyn FanoutSource>);
+        let log = ExecutionLog::new(config.execution_log.clone());
+        let door = Door {
+            source: apps.clone() as Arc<dyn FanoutSource>,
+            max_depth: config.triggers.max_depth,
+            log: log.clone(),
+        };
+        let services = guard::guarded(self.services, &door);
         let mut modules = vec![crate::log::script_module(), crate::kv::script_module(services.kv.clone())];
         modules.extend(self.modules);
         let toolbox = Arc::new(Toolbox::new(config.limits.clone(), modules)?);
         let control = Control::start()?;
         let cache = Arc::new(ScriptCache::new(toolbox, config.script_cache_size, control.handle().clone()));
-        let log = ExecutionLog::new(config.execution_log.clone());
         let sink = self.sink.unwrap_or_else(|| self.backend.executions());
         control.spawn_writer(log.clone(), sink);
         control.spawn(apps.clone().follow(control.ending()));
-        let executor = LocalExecutor::start(config.executor.clone(), cache.clone(), clock, log.clone())?;
+        let executor =
+            LocalExecutor::start(config.executor.clone(), cache.clone(), clock.clone(), log.clone())?;
+        let courier = Courier {
+            apps: apps.clone(),
+            executor: executor.clone(),
+            principals: self.principals.clone(),
+            retry: config.triggers.retry,
+            next_thread: Arc::default(),
+        };
+        let dispatcher = Dispatcher::new(self.backend.outbox(), courier, clock, config.dispatcher.clone());
         let cloud = Picloud {
             inner: Arc::new(Inner {
                 backend: self.backend,
                 services,
+                door,
                 apps,
                 cache,
                 executor,
+                dispatcher,
                 log,
                 principals: self.principals,
                 resolver: self.resolver,
@@ -168,6 +186,8 @@ impl PicloudBuilder {
             }),
         };
         self_test::run(&cloud).await?;
+        // Last: events of earlier runs begin as soon as this node is whole.
+        cloud.inner.dispatcher.start(cloud.inner.control.handle());
         Ok(cloud)
     }
 }
@@ -300,15 +320,66 @@ impl Picloud {
         &self.inner.cache
     }
 
+    pub(crate) fn door(&self) -> &Door {
+        &self.inner.door
+    }
+
     /// Whether this node can serve.
     ///
     /// # Errors
-    /// Why it cannot: the backend's answer, or `closed` once shutdown has begun.
+    /// Why it cannot: `closed` once shutdown has begun, `executor.stuck` when an executor thread does not take its turns,
+    /// or the backend's answer.
     pub async fn ready(&self) -> Result<()> {
         if self.inner.closing.load(Ordering::Acquire) {
             return Err(Error::new(ErrorKind::Closed, "closed", "this node is shutting down"));
         }
+        self.inner.executor.responds().await?;
         self.inner.backend.ready().await
+    }
+
+    /// Completes when no event is due and none is being handled, those that handlers caused included. What waits for its
+    /// time (a retry, say) is left to wait: move the clock, and call it again. For tests of host applications.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use picloud_core::Picloud;
+    /// use picloud_core::script::Bundle;
+    /// use picloud_memory::MemoryBackend;
+    ///
+    /// # #[tokio::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let (backend, clock) = MemoryBackend::with_test_clock();
+    /// let cloud = Picloud::builder(backend).start().await?;
+    /// let app = cloud.create_app("shop").await?;
+    /// let source = r#"
+    ///     //! on kv orders insert
+    ///     if ctx.event.attempt == 1 { throw "not yet"; }
+    ///     kv::collection("seen").set(ctx.event.kv.key, ctx.event.attempt);
+    /// "#;
+    /// app.deploy(&Bundle::new().file("audit", source)?).await?;
+    ///
+    /// app.kv("orders")?.set("42", &"two apples").await?;
+    /// cloud.run_until_idle().await?;
+    /// assert_eq!(app.kv("seen")?.get::<i64>("42").await?, None);
+    ///
+    /// // The handler failed and is tried again after about a second.
+    /// clock.advance(Duration::from_secs(2));
+    /// cloud.run_until_idle().await?;
+    /// assert_eq!(app.kv("seen")?.get::<i64>("42").await?, Some(2));
+    /// # cloud.shutdown(Duration::from_secs(5)).await;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// `dispatcher.disabled` in a process that handles no events; `closed` once shutdown has begun.
+    pub async fn run_until_idle(&self) -> Result<()> {
+        if !self.inner.config.dispatcher.enabled {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                "dispatcher.disabled",
+                "this process handles no events: dispatcher.enabled is false",
+            ));
+        }
+        self.inner.dispatcher.idle().await
     }
 
     /// The versions of the five surfaces, as `GET /version` answers them.
@@ -340,15 +411,18 @@ impl Picloud {
 
     async fn shut_down(&self, deadline: Duration) {
         let inner = &self.inner;
+        inner.dispatcher.stop();
         inner.executor.shutdown(deadline).await;
         inner.executor.end();
         // The threads hand over their last records before they end.
         let executor = inner.executor.clone();
         join("executor", move || executor.join()).await;
+        inner.dispatcher.finish().await;
         inner.control.drain(&inner.log).await;
         inner.control.end();
         let ending = self.inner.clone();
         join("control", move || ending.control.join()).await;
+        inner.backend.close().await;
     }
 }
 
@@ -365,6 +439,7 @@ async fn join(what: &'static str, work: impl FnOnce() + Send + 'static) {
 
 impl Drop for Inner {
     fn drop(&mut self) {
+        self.dispatcher.stop();
         self.executor.end();
         self.control.end();
     }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::bundle::{Bundle, File};
 use super::directive::{self, Directives, RouteDirective};
 use super::{
-    DeployError, DeployProblem, DeployReport, DeployedRoute, Owner, RouteChange, ScriptKind, ScriptName,
-    ScriptRecord,
+    Change, DeployError, DeployProblem, DeployReport, DeployedRoute, DeployedTrigger, Owner, ScriptKind,
+    ScriptName, ScriptRecord,
 };
 use crate::app::Apps;
 use crate::catalog::{AppSnapshot, Catalog, CatalogChange};
@@ -16,8 +16,9 @@ use crate::engine::cache::ScriptCache;
 use crate::execution::{Failure, FailureClass, Position};
 use crate::guard::{ATTEMPTS, app_busy, no_such_app};
 use crate::outbox::Fanout;
-use crate::route::{self, PathPattern, RouteRecord};
-use crate::{AppId, Clock, Error, RouteId, ScriptId, Timestamp};
+use crate::route::{self, DispatchMode, PathPattern, RouteRecord};
+use crate::trigger::{Registrant, RetryPolicy, TriggerRecord};
+use crate::{AppId, Clock, Error, RouteId, ScriptId, Timestamp, TriggerId};
 
 /// A file that was read and found right.
 struct Checked<'a> {
@@ -32,6 +33,10 @@ pub(crate) struct Deployer<'a> {
     pub(crate) cache: &'a ScriptCache,
     pub(crate) clock: &'a dyn Clock,
     pub(crate) reserved: &'a [String],
+    /// What triggers get.
+    pub(crate) retry: RetryPolicy,
+    /// As whom they run.
+    pub(crate) registered_by: Registrant,
 }
 
 impl Deployer<'_> {
@@ -40,8 +45,7 @@ impl Deployer<'_> {
         let checked = self.check(app, bundle).await?;
         for _ in 0..ATTEMPTS {
             let snapshot = self.catalog.snapshot(app).await?.ok_or_else(|| no_such_app(app))?;
-            let plan =
-                Plan::new(&snapshot, bundle.bundle_name(), self.clock.now(), self.reserved).of(&checked)?;
+            let plan = Plan::new(&snapshot, bundle.bundle_name(), self).of(&checked)?;
             match self.catalog.apply(app, &plan.changes, snapshot.revision).await {
                 Err(error) if Fanout::is_stale(&error) => continue,
                 Err(error) => return Err(error.into()),
@@ -113,7 +117,7 @@ struct Plan<'a> {
     snapshot: &'a AppSnapshot,
     owner: Owner,
     now: Timestamp,
-    reserved: &'a [String],
+    deployer: &'a Deployer<'a>,
     changes: Vec<CatalogChange>,
     report: DeployReport,
     problems: Vec<DeployProblem>,
@@ -122,12 +126,12 @@ struct Plan<'a> {
 }
 
 impl<'a> Plan<'a> {
-    fn new(snapshot: &'a AppSnapshot, folder: &str, now: Timestamp, reserved: &'a [String]) -> Self {
+    fn new(snapshot: &'a AppSnapshot, folder: &str, deployer: &'a Deployer<'a>) -> Self {
         Plan {
             snapshot,
             owner: Owner::Folder(folder.to_owned()),
-            now,
-            reserved,
+            now: deployer.clock.now(),
+            deployer,
             changes: Vec::new(),
             report: DeployReport::default(),
             problems: Vec::new(),
@@ -153,7 +157,10 @@ impl<'a> Plan<'a> {
             self.changes.push(CatalogChange::DeleteScript(script.id));
             self.report.removed.push(script.name.clone());
             for route in snapshot.routes.iter().filter(|route| route.script == script.id) {
-                self.tell(route, &script.name, RouteChange::Removed);
+                self.tell(route, &script.name, Change::Removed);
+            }
+            for trigger in snapshot.triggers.iter().filter(|trigger| trigger.script == script.id) {
+                self.tell_trigger(trigger, &script.name, Change::Removed);
             }
         }
         // What stays whatever the files say: their own directives are read anew, one by one.
@@ -236,15 +243,64 @@ impl<'a> Plan<'a> {
         }
         for gone in old {
             self.changes.push(CatalogChange::DeleteRoute(gone.id));
-            self.tell(gone, &record.name, RouteChange::Removed);
+            self.tell(gone, &record.name, Change::Removed);
         }
-        let reachable = self.routes.iter().any(|(route, _)| route.script == record.id);
-        if !reachable {
+        self.triggers(directives, &record);
+        let has_route = self.routes.iter().any(|(route, _)| route.script == record.id);
+        let by_others = self.snapshot.triggers.iter();
+        let has_trigger = !directives.triggers.is_empty()
+            || by_others
+                .filter(|trigger| trigger.owner != Owner::Directive)
+                .any(|trigger| trigger.script == record.id);
+        if !has_route && !has_trigger {
             self.report.warnings.push(format!(
-                "{}: no route leads to it; only a call by the host or by its id runs it",
+                "{}: no route and no trigger leads to it; only a call by the host or by its id runs it",
                 file.path
             ));
         }
+    }
+
+    /// The triggers of a script. One whose directive was changed keeps its id, so that what waits for it is not lost.
+    fn triggers(&mut self, directives: &Directives, script: &ScriptRecord) {
+        let mine =
+            |trigger: &&TriggerRecord| trigger.script == script.id && trigger.owner == Owner::Directive;
+        let mut old: Vec<&TriggerRecord> = self.snapshot.triggers.iter().filter(mine).collect();
+        let mut new = Vec::new();
+        for wanted in &directives.triggers {
+            match old.iter().position(|trigger| trigger.kind == wanted.kind) {
+                Some(at) => self.tell_trigger(old.remove(at), &script.name, Change::Kept),
+                None => new.push(wanted),
+            }
+        }
+        for wanted in new {
+            let of_kind = |trigger: &&TriggerRecord| trigger.kind.as_str() == wanted.kind.as_str();
+            let changed = old.iter().position(of_kind).map(|at| old.remove(at));
+            let record = match changed {
+                Some(changed) => TriggerRecord { kind: wanted.kind.clone(), ..changed.clone() },
+                None => TriggerRecord {
+                    id: TriggerId::new(),
+                    script: script.id,
+                    kind: wanted.kind.clone(),
+                    enabled: true,
+                    dispatch_mode: DispatchMode::Async,
+                    retry: self.deployer.retry,
+                    registered_by: self.deployer.registered_by.clone(),
+                    owner: Owner::Directive,
+                    created_at: self.now,
+                },
+            };
+            self.changes.push(CatalogChange::PutTrigger(record.clone()));
+            self.tell_trigger(&record, &script.name, Change::Added);
+        }
+        for gone in old {
+            self.changes.push(CatalogChange::DeleteTrigger(gone.id));
+            self.tell_trigger(gone, &script.name, Change::Removed);
+        }
+    }
+
+    fn tell_trigger(&mut self, trigger: &TriggerRecord, script: &ScriptName, change: Change) {
+        let deployed = DeployedTrigger { trigger: trigger.clone(), script: script.clone(), change };
+        self.report.triggers.push(deployed);
     }
 
     fn route(
@@ -272,7 +328,7 @@ impl<'a> Plan<'a> {
         });
         let reserved = PathPattern::parse(&wanted.path)
             .map_err(Error::from)
-            .and_then(|pattern| route::check_reserved(&pattern, self.reserved));
+            .and_then(|pattern| route::check_reserved(&pattern, self.deployer.reserved));
         if let Err(error) = reserved {
             self.problems.push(problem(error.code(), error.message().to_owned()));
             return;
@@ -297,7 +353,7 @@ impl<'a> Plan<'a> {
             self.problems.push(problem("route.conflict", message));
             return;
         }
-        let change = if kept.is_some() { RouteChange::Kept } else { RouteChange::Added };
+        let change = if kept.is_some() { Change::Kept } else { Change::Added };
         if kept.is_none() {
             self.changes.push(CatalogChange::PutRoute(record.clone()));
         }
@@ -305,7 +361,7 @@ impl<'a> Plan<'a> {
         self.routes.push((record, Some((file, wanted.at))));
     }
 
-    fn tell(&mut self, route: &RouteRecord, script: &ScriptName, change: RouteChange) {
+    fn tell(&mut self, route: &RouteRecord, script: &ScriptName, change: Change) {
         self.report.routes.push(DeployedRoute { route: route.clone(), script: script.clone(), change });
     }
 }

@@ -2,12 +2,15 @@
 
 use crate::engine::MAX_TIMEOUT_SECONDS;
 use crate::execution::Position;
+use crate::kv::KvOp;
 use crate::route::{DispatchMode, HostPattern, PatternError, RouteMethod, RoutePatterns};
+use crate::trigger::{CollectionGlob, KvTrigger, TriggerKind};
 
 /// What the directives of one source ask for.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Directives {
     pub(crate) routes: Vec<RouteDirective>,
+    pub(crate) triggers: Vec<TriggerDirective>,
     pub(crate) timeout_seconds: Option<u32>,
 }
 
@@ -22,6 +25,14 @@ pub(crate) struct RouteDirective {
     pub(crate) at: Position,
 }
 
+/// `//! on kv GLOB [OPS]`.
+#[derive(Debug, PartialEq)]
+pub(crate) struct TriggerDirective {
+    pub(crate) kind: TriggerKind,
+    /// Where what it watches stands.
+    pub(crate) at: Position,
+}
+
 /// A directive that cannot be followed.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Mistake {
@@ -31,7 +42,10 @@ pub(crate) struct Mistake {
 }
 
 /// Words that begin a directive of a later version: named so that nobody searches for a typing error.
-const LATER: [&str; 5] = ["cron", "on", "queue", "module", "every"];
+const LATER: [&str; 4] = ["cron", "queue", "module", "every"];
+
+/// Sources of events of a later version.
+const LATER_SOURCES: [&str; 5] = ["docs", "files", "pubsub", "dead_letter", "email"];
 
 /// Reads the directives at the top of a source. Blank lines and comments may stand between them; the first other
 /// line ends them. Every mistake is reported, not just the first.
@@ -47,7 +61,7 @@ pub(crate) fn parse(source: &str) -> (Directives, Vec<Mistake>) {
         };
         line.skip_to(rest);
         let Some(word) = line.next() else { continue };
-        let known = matches!(word.text, "route" | "timeout");
+        let known = matches!(word.text, "route" | "on" | "timeout");
         if !at_top {
             // Below the top it is a comment like any other, but for one that would have been followed.
             if known {
@@ -60,6 +74,16 @@ pub(crate) fn parse(source: &str) -> (Directives, Vec<Mistake>) {
         }
         let read = match word.text {
             "route" => route(&mut line, &word).map(|route| directives.routes.push(route)),
+            "on" => trigger(&mut line, &word).and_then(|(trigger, at)| {
+                if directives.triggers.iter().any(|known| known.kind == trigger.kind) {
+                    return Err(at.mistake(
+                        "directive.repeated",
+                        "the script says so already: its handler would run twice for each event",
+                    ));
+                }
+                directives.triggers.push(trigger);
+                Ok(())
+            }),
             "timeout" if directives.timeout_seconds.is_some() => {
                 Err(word.mistake("directive.repeated", "a script has one timeout; this is the second"))
             }
@@ -71,7 +95,7 @@ pub(crate) fn parse(source: &str) -> (Directives, Vec<Mistake>) {
             other => Err(word.mistake(
                 "directive.unknown",
                 format!(
-                    "{other:?} is not a directive; there are route and timeout (a comment begins with //)"
+                    "{other:?} is not a directive; there are route, on and timeout (a comment begins with //)"
                 ),
             )),
         };
@@ -120,11 +144,7 @@ fn route(line: &mut Line<'_>, directive: &Word<'_>) -> Result<RouteDirective, Mi
     if let Some(mode) = line.next() {
         dispatch_mode = match mode.text {
             "sync" => DispatchMode::Sync,
-            "async" => {
-                return Err(
-                    mode.mistake("directive.unavailable", "async routes are not available in this version")
-                );
-            }
+            "async" => DispatchMode::Async,
             other => {
                 return Err(mode.mistake(
                     "directive.unexpected",
@@ -134,6 +154,50 @@ fn route(line: &mut Line<'_>, directive: &Word<'_>) -> Result<RouteDirective, Mi
         };
     }
     Ok(RouteDirective { method, host, path: path.to_owned(), dispatch_mode, at: target.at })
+}
+
+fn trigger<'a>(line: &mut Line<'a>, directive: &Word<'a>) -> Result<(TriggerDirective, Word<'a>), Mistake> {
+    let usage = "a trigger reads: on kv COLLECTION [OPS], as in on kv orders:* insert,update";
+    let incomplete = || directive.mistake("directive.incomplete", usage);
+    let source = line.next().ok_or_else(incomplete)?;
+    match source.text {
+        "kv" => {}
+        later if LATER_SOURCES.contains(&later) => {
+            return Err(source.mistake(
+                "directive.unavailable",
+                format!("events of {later:?} are not available in this version"),
+            ));
+        }
+        other => {
+            return Err(source.mistake(
+                "directive.unknown",
+                format!("{other:?} is not a source of events; there is kv; {usage}"),
+            ));
+        }
+    }
+    let glob = line.next().ok_or_else(incomplete)?;
+    let collection: CollectionGlob = glob
+        .text
+        .parse()
+        .map_err(|error: crate::Error| glob.mistake("trigger.invalid_glob", error.message().to_owned()))?;
+    let mut ops = Vec::new();
+    if let Some(words) = line.next() {
+        for op in words.text.split(',') {
+            let known =
+                [KvOp::Insert, KvOp::Update, KvOp::Delete].into_iter().find(|known| known.as_str() == op);
+            let op = known.ok_or_else(|| {
+                words.mistake(
+                    "trigger.invalid_op",
+                    format!("{op:?} is not an operation; a list of insert, update and delete, with commas and no spaces, stands here"),
+                )
+            })?;
+            if !ops.contains(&op) {
+                ops.push(op);
+            }
+        }
+    }
+    let kind = TriggerKind::Kv(KvTrigger { collection, ops });
+    Ok((TriggerDirective { kind, at: glob.at }, glob))
 }
 
 fn timeout(line: &mut Line<'_>, directive: &Word<'_>) -> Result<u32, Mistake> {
@@ -223,13 +287,30 @@ mod tests {
         assert_eq!(mistake("//! route GET /a/{b}").2, "route.invalid_pattern");
         assert_eq!(mistake("//! route GET"), (1, 5, "directive.incomplete"));
         assert_eq!(mistake("//! route /x"), (1, 11, "directive.incomplete"));
-        assert_eq!(mistake("//! route GET /x async"), (1, 18, "directive.unavailable"));
+        assert_eq!(mistake("//! on"), (1, 5, "directive.incomplete"));
+        assert_eq!(mistake("//! on kv"), (1, 5, "directive.incomplete"));
+        assert_eq!(mistake("//! on pubsub order.*"), (1, 8, "directive.unavailable"));
+        assert_eq!(mistake("//! on moon full"), (1, 8, "directive.unknown"));
+        assert_eq!(mistake("//! on kv orders*"), (1, 11, "trigger.invalid_glob"));
+        assert_eq!(mistake("//! on kv orders insert,upsert"), (1, 18, "trigger.invalid_op"));
+        assert_eq!(mistake("//! on kv orders insert update"), (1, 25, "directive.unexpected"));
+        assert_eq!(mistake("//! on kv a\n//! on kv a"), (2, 11, "directive.repeated"));
         assert_eq!(mistake("//! route GET /x later"), (1, 18, "directive.unexpected"));
         assert_eq!(mistake("//! timeout 301"), (1, 13, "directive.invalid_timeout"));
         assert_eq!(mistake("//! timeout"), (1, 5, "directive.incomplete"));
         assert_eq!(mistake("//! timeout 1\n//! timeout 2"), (2, 5, "directive.repeated"));
         assert_eq!(mistake("//! cron \"* * * * *\""), (1, 5, "directive.unavailable"));
         assert_eq!(mistake("let x = 1;\n//! route GET /x"), (2, 5, "directive.misplaced"));
+    }
+
+    #[test]
+    fn triggers_and_async_routes_are_read() {
+        let (found, mistakes) =
+            parse("//! on kv orders:* insert,update\n//! on kv *\n//! route POST /hook async");
+        assert_eq!(mistakes, []);
+        let kinds: Vec<_> = found.triggers.iter().map(|trigger| trigger.kind.to_string()).collect();
+        assert_eq!(kinds, ["kv orders:* insert,update", "kv *"]);
+        assert_eq!(found.routes[0].dispatch_mode, DispatchMode::Async);
     }
 
     #[test]

@@ -9,5 +9,5 @@ mod report;
 mod types;
 
 pub use bundle::Bundle;
-pub use report::{DeployError, DeployProblem, DeployReport, DeployedRoute, RouteChange};
+pub use report::{Change, DeployError, DeployProblem, DeployReport, DeployedRoute, DeployedTrigger};
 pub use types::{MAX_SOURCE_BYTES, Owner, ScriptKind, ScriptName, ScriptRecord};

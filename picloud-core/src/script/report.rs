@@ -5,7 +5,8 @@ use std::fmt;
 use super::ScriptName;
 use crate::execution::Position;
 use crate::outbox::Revision;
-use crate::route::RouteRecord;
+use crate::route::{DispatchMode, RouteRecord};
+use crate::trigger::TriggerRecord;
 use crate::{Error, ErrorKind};
 
 /// What a deployment did. `Display` is the report for people.
@@ -24,6 +25,8 @@ pub struct DeployReport {
     pub removed: Vec<ScriptName>,
     /// Every route of the bundle's scripts, and those that are gone.
     pub routes: Vec<DeployedRoute>,
+    /// Every trigger of the bundle's scripts, and those that are gone.
+    pub triggers: Vec<DeployedTrigger>,
     /// What a person should look at.
     pub warnings: Vec<String>,
 }
@@ -32,7 +35,8 @@ impl DeployReport {
     /// Whether anything is different from before.
     pub fn changed(&self) -> bool {
         !(self.created.is_empty() && self.updated.is_empty() && self.removed.is_empty())
-            || self.routes.iter().any(|route| route.change != RouteChange::Kept)
+            || self.routes.iter().any(|route| route.change != Change::Kept)
+            || self.triggers.iter().any(|trigger| trigger.change != Change::Kept)
     }
 }
 
@@ -45,13 +49,25 @@ pub struct DeployedRoute {
     /// The script that answers.
     pub script: ScriptName,
     /// What became of it.
-    pub change: RouteChange,
+    pub change: Change,
 }
 
-/// What a deployment did to a route.
+/// A trigger of a deployed script.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct DeployedTrigger {
+    /// The trigger.
+    pub trigger: TriggerRecord,
+    /// The script that handles its events.
+    pub script: ScriptName,
+    /// What became of it.
+    pub change: Change,
+}
+
+/// What a deployment did to a route or a trigger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RouteChange {
-    /// It is new.
+pub enum Change {
+    /// It is new, or other than before.
     Added,
     /// It is as before.
     Kept,
@@ -74,14 +90,21 @@ impl fmt::Display for DeployReport {
             let plural = if self.unchanged.len() == 1 { "" } else { "s" };
             writeln!(f, "unchanged: {} script{plural}", self.unchanged.len())?;
         }
+        let mark = |change| match change {
+            Change::Added => '+',
+            Change::Kept => ' ',
+            Change::Removed => '-',
+        };
         for route in &self.routes {
-            let mark = match route.change {
-                RouteChange::Added => '+',
-                RouteChange::Kept => ' ',
-                RouteChange::Removed => '-',
-            };
+            let mark = mark(route.change);
             let target = format!("{}{}", route.route.host.as_deref().unwrap_or(""), route.route.path);
-            writeln!(f, "  {mark} {:<7} {target:<28} -> {}", route.route.method.to_string(), route.script)?;
+            let mode = if route.route.dispatch_mode == DispatchMode::Async { " (async)" } else { "" };
+            let method = route.route.method.to_string();
+            writeln!(f, "  {mark} {method:<7} {target:<28} -> {}{mode}", route.script)?;
+        }
+        for trigger in &self.triggers {
+            let (mark, what) = (mark(trigger.change), trigger.trigger.kind.to_string());
+            writeln!(f, "  {mark} on {what:<33} -> {}", trigger.script)?;
         }
         for warning in &self.warnings {
             writeln!(f, "warning: {warning}")?;

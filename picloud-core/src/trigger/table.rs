@@ -85,11 +85,6 @@ impl TriggerTable {
             }
         }
     }
-
-    /// What a write takes along whose events would be too deep.
-    pub(crate) fn nothing(&self) -> Arc<Fanout> {
-        self.nothing.clone()
-    }
 }
 
 #[cfg(test)]

@@ -16,9 +16,10 @@ use std::sync::Arc;
 use libtest_mimic::{Arguments, Failed, Trial};
 use picloud_core::catalog::Catalog;
 use picloud_core::conformance::{Case, Harness, World, cases};
-use picloud_core::execution::ExecutionLogSink;
+use picloud_core::execution::ExecutionStore;
 use picloud_core::kv::KvService;
-use picloud_core::{Backend, Clock, Result, async_trait};
+use picloud_core::outbox::Outbox;
+use picloud_core::{Backend, Clock, Result, Transaction, async_trait};
 use picloud_memory::MemoryBackend;
 
 use crate::kv::WrongKv;
@@ -38,7 +39,10 @@ impl Harness for WrongWorlds {
                 clock.advance(duration);
                 async {}
             })
-            .on_outbox_rows(move |app| std::future::ready(outbox.outbox_rows(app)))
+            .on_outbox_rows(move |app| {
+                let outbox = outbox.clone();
+                async move { outbox.outbox_rows(app).await }
+            })
     }
 }
 
@@ -58,8 +62,16 @@ impl Backend for WrongBackend {
         self.kv.clone()
     }
 
-    fn execution_log(&self) -> Arc<dyn ExecutionLogSink> {
-        self.memory.execution_log()
+    fn outbox(&self) -> Arc<dyn Outbox> {
+        self.memory.outbox()
+    }
+
+    fn executions(&self) -> Arc<dyn ExecutionStore> {
+        self.memory.executions()
+    }
+
+    async fn transaction(&self) -> Result<Box<dyn Transaction>> {
+        self.memory.transaction().await
     }
 
     fn clock(&self) -> Arc<dyn Clock> {

@@ -3,17 +3,21 @@
 use std::collections::BTreeMap;
 
 use picloud_core::kv::MAX_VALUE_BYTES;
-use picloud_core::outbox::FanoutRow;
-use picloud_core::{AppId, CallCx, Json, ScriptId, TriggerId};
+use picloud_core::outbox::{FanoutRow, OutboxRow};
+use picloud_core::{AppId, Backend, CallCx, Json, ScriptId, TriggerId};
 use serde_json::{Value, json};
 
 use crate::kv::WrongKv;
 use crate::wrong::Wrong;
 
 impl WrongKv {
-    pub(crate) fn outbox_rows(&self, app: AppId) -> Vec<(FanoutRow, Json)> {
+    pub(crate) async fn outbox_rows(&self, app: AppId) -> Vec<(FanoutRow, Json)> {
         let apps = if self.is(Wrong::ShowsRowsToEveryApp) { self.notes().apps.clone() } else { vec![app] };
-        let mut rows: Vec<_> = apps.into_iter().flat_map(|app| self.memory.outbox_rows(app)).collect();
+        let mut rows = Vec::new();
+        for app in apps {
+            let stored = self.memory.outbox().waiting(app, 10_000).await.unwrap();
+            rows.extend(stored.into_iter().map(handed_over));
+        }
         rows.extend(
             self.notes().invented.iter().map(|row| (row.clone(), Json::from_value(&json!({})).unwrap())),
         );
@@ -77,4 +81,15 @@ impl WrongKv {
         notes.apps.push(cx.app());
         notes.invented.push(FanoutRow { op: "update", trigger: TriggerId::new(), script: ScriptId::new() });
     }
+}
+
+/// What a write handed over, as its row tells.
+fn handed_over(row: OutboxRow) -> (FanoutRow, Json) {
+    let event: Value = row.payload.to_value().unwrap();
+    let op = match event["op"].as_str().unwrap() {
+        "insert" => "insert",
+        "update" => "update",
+        _ => "delete",
+    };
+    (FanoutRow { op, trigger: row.trigger.unwrap(), script: row.script }, row.payload)
 }

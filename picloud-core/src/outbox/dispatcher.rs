@@ -1,0 +1,448 @@
+//! The dispatcher: claims rows that are due, has them delivered, and settles them.
+//!
+//! Three tasks on the control thread. The *claimer* takes rows as long as there is room and hands them to the executor
+//! threads ([`deliver`](super::deliver)). The *completer* collects what became of them and settles in batches. The
+//! *keeper* shows that this worker is alive, and takes over from workers that are not.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+
+use super::deliver::{Courier, Delivery};
+use super::{Claimed, Outbox, Settlement, WorkerId};
+use crate::ids::random_u16;
+use crate::{Clock, Error, Result, metric};
+
+/// How events are dispatched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DispatcherConfig {
+    /// Whether this process handles events. A process that does not still writes them. Default: true.
+    pub enabled: bool,
+    /// Most rows that this process has at once, running, waiting for an executor thread, or waiting to be settled. A
+    /// handler that waits holds one. Default: 1 000.
+    pub max_in_flight: usize,
+    /// Most rows claimed or settled at once. Default: 200.
+    pub batch: usize,
+    /// How often the outbox is asked although nothing was noticed, give or take a quarter. It is what finds work when
+    /// notices get lost. Default: 2 s.
+    pub poll: Duration,
+    /// How often this process shows that it is alive. Default: 2 s.
+    pub heartbeat: Duration,
+    /// After how long a silence a process counts as dead, and its rows are run again by others. Longer than four
+    /// heartbeats, so that a process that is merely slow is not taken over. Default: 10 s.
+    pub lease: Duration,
+    /// How long a settlement waits for company. Default: 2 ms.
+    pub linger: Duration,
+}
+
+impl Default for DispatcherConfig {
+    fn default() -> Self {
+        DispatcherConfig {
+            enabled: true,
+            max_in_flight: 1_000,
+            batch: 200,
+            poll: Duration::from_secs(2),
+            heartbeat: Duration::from_secs(2),
+            lease: Duration::from_secs(10),
+            linger: Duration::from_millis(2),
+        }
+    }
+}
+
+/// How long to wait before asking a store again that failed.
+const AFTER_FAILURE: Duration = Duration::from_millis(500);
+
+/// How long the last settlements may take at the end.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// A settlement on its way to the store. The worker is part of it: this process may have become another one since.
+pub(super) type Settled = (WorkerId, Settlement);
+
+pub(crate) struct Dispatcher {
+    outbox: Arc<dyn Outbox>,
+    courier: Arc<Courier>,
+    clock: Arc<dyn Clock>,
+    config: DispatcherConfig,
+    worker: Mutex<WorkerId>,
+    /// Rows that are with this process.
+    in_flight: AtomicUsize,
+    /// Something was settled.
+    room: Notify,
+    /// Somebody wants to know when nothing is left.
+    asked: Notify,
+    closing: watch::Sender<bool>,
+    settled: mpsc::UnboundedSender<Settled>,
+    inbox: Mutex<Option<mpsc::UnboundedReceiver<Settled>>>,
+    idle_wanted: Mutex<Vec<oneshot::Sender<()>>>,
+    is_idle_wanted: AtomicBool,
+    tasks: Mutex<Vec<tokio::task::JoinHandle<()>>>,
+}
+
+impl Dispatcher {
+    pub(crate) fn new(
+        outbox: Arc<dyn Outbox>,
+        courier: Courier,
+        clock: Arc<dyn Clock>,
+        config: DispatcherConfig,
+    ) -> Arc<Self> {
+        let (settled, inbox) = mpsc::unbounded_channel();
+        Arc::new(Dispatcher {
+            outbox,
+            courier: Arc::new(courier),
+            clock,
+            config,
+            worker: Mutex::new(WorkerId::new()),
+            in_flight: AtomicUsize::new(0),
+            room: Notify::new(),
+            asked: Notify::new(),
+            closing: watch::Sender::new(false),
+            settled,
+            inbox: Mutex::new(Some(inbox)),
+            idle_wanted: Mutex::default(),
+            is_idle_wanted: AtomicBool::new(false),
+            tasks: Mutex::default(),
+        })
+    }
+
+    /// Starts the tasks on `runtime`.
+    pub(crate) fn start(self: &Arc<Self>, runtime: &tokio::runtime::Handle) {
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.config.enabled {
+            tasks.push(runtime.spawn(self.clone().claimer()));
+            tasks.push(runtime.spawn(self.clone().completer()));
+            tasks.push(runtime.spawn(self.clone().keeper()));
+        } else {
+            tasks.push(runtime.spawn(self.clone().announcer()));
+        }
+    }
+
+    /// Claims nothing any more. What is under way goes on.
+    pub(crate) fn stop(&self) {
+        self.closing.send_replace(true);
+    }
+
+    /// After [`stop`](Self::stop), and after executions have ended: settles what is left and gives back the rest.
+    pub(crate) async fn finish(&self) {
+        let tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        let end = async {
+            for task in tasks {
+                if task.await.is_err() {
+                    tracing::error!("a task of the dispatcher panicked");
+                }
+            }
+            if self.config.enabled {
+                self.outbox.retire(self.worker()).await?;
+            }
+            Ok::<(), Error>(())
+        };
+        match tokio::time::timeout(DRAIN, end).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "events that this process had could not be given back; others take them over");
+            }
+            Err(_) => tracing::warn!("the last events were not settled in time; others take them over"),
+        }
+    }
+
+    /// Completes when no row is due and none is with this process.
+    pub(crate) async fn idle(&self) -> Result<()> {
+        let (tell, told) = oneshot::channel();
+        self.idle_wanted.lock().unwrap_or_else(PoisonError::into_inner).push(tell);
+        self.is_idle_wanted.store(true, Ordering::Release);
+        self.asked.notify_one();
+        told.await.map_err(|_| Error::new(crate::ErrorKind::Closed, "closed", "this node is shutting down"))
+    }
+
+    fn worker(&self) -> WorkerId {
+        *self.worker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_closing(&self) -> bool {
+        *self.closing.borrow()
+    }
+
+    /// Takes rows as long as there is room.
+    async fn claimer(self: Arc<Self>) {
+        let mut notices = self.outbox.notices();
+        let mut registered = false;
+        while !self.is_closing() {
+            if !registered {
+                registered = self.register().await;
+                if !registered {
+                    self.rest(AFTER_FAILURE).await;
+                    continue;
+                }
+            }
+            notices.mark_unchanged();
+            let held = self.in_flight.load(Ordering::Acquire);
+            let limit = self.config.max_in_flight.saturating_sub(held).min(self.config.batch);
+            // A small batch costs as much as a full one: wait until there is room for a good part of one.
+            let wait = if limit * 2 < self.config.batch.min(self.config.max_in_flight) {
+                None
+            } else {
+                match self.outbox.claim(self.worker(), limit).await {
+                    Ok(rows) => {
+                        let found = rows.len();
+                        self.hand_out(rows);
+                        if found == limit {
+                            if self.in_flight.load(Ordering::Acquire) >= self.config.max_in_flight {
+                                // More than this process can take: others may have room.
+                                self.outbox.announce();
+                            }
+                            continue;
+                        }
+                        if found == 0 && held == 0 {
+                            self.tell_idle();
+                        }
+                        Some(self.until_due().await)
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, "events could not be claimed; trying again");
+                        Some(AFTER_FAILURE)
+                    }
+                }
+            };
+            self.wait(&mut notices, wait).await;
+        }
+        self.idle_wanted.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// How long nothing needs to be done unless something is noticed.
+    async fn until_due(&self) -> Duration {
+        let poll = spread(self.config.poll);
+        match self.outbox.next_due().await {
+            // Just a little later, so that rounding does not make it a moment too early; and not at once, since what is
+            // due and was not claimed is locked by somebody else.
+            Ok(Some(due)) => poll.min(due + Duration::from_millis(1)),
+            _ => poll,
+        }
+    }
+
+    /// Waits for a notice, for room, for the end, or for `at_most`.
+    async fn wait(&self, notices: &mut watch::Receiver<u64>, at_most: Option<Duration>) {
+        let mut closing = self.closing.subscribe();
+        let has_room = at_most.is_some();
+        let mut timer = pin!(self.clock.sleep(at_most.unwrap_or(self.config.poll)));
+        let mut noticed = pin!(notices.changed());
+        let mut room = pin!(self.room.notified());
+        let mut asked = pin!(self.asked.notified());
+        let mut ended = pin!(async { drop(closing.wait_for(|closing| *closing).await) });
+        let wants_room = !has_room || self.is_idle_wanted.load(Ordering::Acquire);
+        std::future::poll_fn(|cx| {
+            let over = ended.as_mut().poll(cx).is_ready()
+                || asked.as_mut().poll(cx).is_ready()
+                || timer.as_mut().poll(cx).is_ready()
+                // Rows that become due are of no use without room; and room is of no use without rows.
+                || (has_room && noticed.as_mut().poll(cx).is_ready())
+                || (wants_room && room.as_mut().poll(cx).is_ready());
+            if over { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+
+    async fn rest(&self, duration: Duration) {
+        self.wait(&mut self.outbox.notices(), Some(duration)).await;
+    }
+
+    fn tell_idle(&self) {
+        let waiting = std::mem::take(&mut *self.idle_wanted.lock().unwrap_or_else(PoisonError::into_inner));
+        self.is_idle_wanted.store(false, Ordering::Release);
+        for waiting in waiting {
+            // Whoever asked may have gone.
+            let _ = waiting.send(());
+        }
+    }
+
+    fn hand_out(&self, rows: Vec<Claimed>) {
+        if rows.is_empty() {
+            return;
+        }
+        self.in_flight.fetch_add(rows.len(), Ordering::AcqRel);
+        let worker = self.worker();
+        let deliveries =
+            rows.into_iter().map(|claimed| Delivery::new(claimed, worker, self.settled.clone())).collect();
+        self.courier.hand_out(deliveries);
+    }
+
+    /// Settles in batches until nothing is under way any more after the end.
+    async fn completer(self: Arc<Self>) {
+        let inbox = self.inbox.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(mut inbox) = inbox else { return };
+        let mut closing = self.closing.subscribe();
+        loop {
+            let first = {
+                let mut ended = pin!(async { drop(closing.wait_for(|closing| *closing).await) });
+                std::future::poll_fn(|cx| match inbox.poll_recv(cx) {
+                    Poll::Ready(first) => Poll::Ready(first),
+                    // What is under way is waited for, as long as whoever ends us has patience.
+                    Poll::Pending if self.in_flight.load(Ordering::Acquire) == 0 => {
+                        ended.as_mut().poll(cx).map(|()| None)
+                    }
+                    Poll::Pending => Poll::Pending,
+                })
+                .await
+            };
+            let Some(first) = first else { return };
+            let mut batch = vec![first];
+            while batch.len() < self.config.batch {
+                match inbox.try_recv() {
+                    Ok(next) => batch.push(next),
+                    // Everything that is under way is here: nobody else is coming.
+                    Err(_) if batch.len() == self.in_flight.load(Ordering::Acquire) => break,
+                    Err(_) => {
+                        tokio::time::sleep(self.config.linger).await;
+                        while batch.len() < self.config.batch
+                            && let Ok(next) = inbox.try_recv()
+                        {
+                            batch.push(next);
+                        }
+                        break;
+                    }
+                }
+            }
+            let settled = batch.len();
+            self.settle(batch).await;
+            self.in_flight.fetch_sub(settled, Ordering::AcqRel);
+            self.room.notify_one();
+        }
+    }
+
+    async fn settle(&self, batch: Vec<Settled>) {
+        let mut by_worker: Vec<(WorkerId, Vec<Settlement>)> = Vec::new();
+        for (worker, settlement) in batch {
+            match by_worker.iter_mut().find(|(known, _)| *known == worker) {
+                Some((_, settlements)) => settlements.push(settlement),
+                None => by_worker.push((worker, vec![settlement])),
+            }
+        }
+        for (worker, settlements) in by_worker {
+            loop {
+                match self.outbox.settle(worker, &settlements).await {
+                    Ok(lost) => {
+                        for settlement in lost {
+                            metric::count!("picloud_outbox_lost_total");
+                            tracing::warn!(event = %settlement.id, "an event was taken over while its handler ran here; it runs twice");
+                        }
+                        break;
+                    }
+                    // The rows stay with this worker, and so with this process, for as long as it lives.
+                    Err(error) => {
+                        tracing::warn!(%error, events = settlements.len(), "handled events could not be settled; trying again");
+                        tokio::time::sleep(AFTER_FAILURE).await;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn register(&self) -> bool {
+        match self.outbox.beat(self.worker()).await {
+            Ok(true) => true,
+            Ok(false) => {
+                self.begin_anew();
+                false
+            }
+            Err(error) => {
+                tracing::warn!(%error, "this process could not be registered as a worker; trying again");
+                false
+            }
+        }
+    }
+
+    /// This process was taken for dead. What it has is lost to it; it goes on as a new worker.
+    fn begin_anew(&self) {
+        tracing::warn!("this process was silent for too long and was taken over; it goes on as a new worker");
+        *self.worker.lock().unwrap_or_else(PoisonError::into_inner) = WorkerId::new();
+    }
+
+    /// Shows that this worker is alive, and takes over from those that are not.
+    async fn keeper(self: Arc<Self>) {
+        // Often enough that the rows of a dead worker wait for its lease and not much longer.
+        let pause = self.config.heartbeat.min(self.config.lease / 10).max(Duration::from_millis(1));
+        while !self.is_closing() {
+            self.rest_unless_closing(spread(pause)).await;
+            if self.is_closing() {
+                return;
+            }
+            match self.outbox.beat(self.worker()).await {
+                Ok(true) => {}
+                Ok(false) => {
+                    self.begin_anew();
+                    self.register().await;
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "the heartbeat failed");
+                    continue;
+                }
+            }
+            let worker = self.worker();
+            match self.outbox.take_over(worker, self.config.lease, self.config.batch).await {
+                Ok(rows) => {
+                    if !rows.is_empty() {
+                        tracing::warn!(events = rows.len(), "taking over the events of a process that died");
+                    }
+                    self.in_flight.fetch_add(rows.len(), Ordering::AcqRel);
+                    for claimed in rows {
+                        metric::count!("picloud_outbox_taken_over_total");
+                        let verdict = self.courier.after_crash(&claimed);
+                        Delivery::new(claimed, worker, self.settled.clone()).settle(verdict);
+                    }
+                }
+                Err(error) => tracing::warn!(%error, "looking for dead workers failed"),
+            }
+        }
+    }
+
+    async fn rest_unless_closing(&self, duration: Duration) {
+        let mut closing = self.closing.subscribe();
+        let mut timer = pin!(self.clock.sleep(duration));
+        let mut ended = pin!(async { drop(closing.wait_for(|closing| *closing).await) });
+        std::future::poll_fn(|cx| {
+            if ended.as_mut().poll(cx).is_ready() { Poll::Ready(()) } else { timer.as_mut().poll(cx) }
+        })
+        .await;
+    }
+
+    /// In a process that handles no events: tells the others of those that are written here.
+    async fn announcer(self: Arc<Self>) {
+        let mut notices = self.outbox.notices();
+        let mut closing = self.closing.subscribe();
+        loop {
+            let more = {
+                let mut noticed = pin!(notices.changed());
+                let mut ended = pin!(async { drop(closing.wait_for(|closing| *closing).await) });
+                std::future::poll_fn(|cx| {
+                    if ended.as_mut().poll(cx).is_ready() {
+                        return Poll::Ready(false);
+                    }
+                    noticed.as_mut().poll(cx).map(|noticed| noticed.is_ok())
+                })
+                .await
+            };
+            if !more {
+                return;
+            }
+            self.outbox.announce();
+        }
+    }
+}
+
+/// The duration, give or take a quarter: what many processes do is not done by all at one moment.
+fn spread(duration: Duration) -> Duration {
+    duration.mul_f64(0.75 + 0.5 * f64::from(random_u16()) / f64::from(u16::MAX))
+}
+
+impl std::fmt::Debug for Dispatcher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Dispatcher")
+            .field("worker", &self.worker())
+            .field("in_flight", &self.in_flight.load(Ordering::Relaxed))
+            .finish_non_exhaustive()
+    }
+}

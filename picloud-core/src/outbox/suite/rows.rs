@@ -1,0 +1,189 @@
+//! What is stored, who sees it, who is told.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::{Events, HOUR, row};
+use crate::conformance::{Case, Collection, World, case_list};
+use crate::kv::MAX_VALUE_BYTES;
+use crate::outbox::{EventKind, Fanout, FanoutRow, Revision, Verdict};
+use crate::{AppId, CallCx, CxInner, ExecutionId, Json, Result, ScriptId, TriggerId};
+
+pub(super) fn cases() -> Vec<Case> {
+    case_list!["outbox":
+        a_row_reads_back_as_it_was_stored,
+        a_row_of_an_async_request_reads_back,
+        the_largest_and_deepest_payloads_read_back,
+        a_row_for_an_app_that_does_not_exist_is_refused,
+        rows_are_listed_oldest_first_up_to_the_limit,
+        rows_with_a_worker_are_listed_too,
+        rows_of_another_app_are_not_listed,
+        dead_letters_of_another_app_are_not_listed,
+        a_stored_row_is_noticed,
+        a_write_with_rows_is_noticed,
+        a_write_makes_rows_with_where_it_came_from,
+        nothing_waiting_has_no_next_time,
+        a_due_row_is_due_now,
+        a_row_that_waits_tells_for_how_long,
+    ]
+}
+
+async fn a_row_reads_back_as_it_was_stored(world: World) -> Result<()> {
+    let events = Events::new(world).await?;
+    let row = events.row();
+    events.outbox.enqueue(&row).await?;
+    assert_eq!(events.outbox.waiting(events.app, 10).await?, [row.clone()]);
+    let worker = events.worker().await?;
+    assert_eq!(events.claim_one(worker).await?.row, row);
+    Ok(())
+}
+
+async fn a_row_of_an_async_request_reads_back(world: World) -> Result<()> {
+    let events = Events::new(world).await?;
+    let row = crate::outbox::OutboxRow { kind: EventKind::Http, trigger: None, parent: None, ..events.row() };
+    events.outbox.enqueue(&row).await?;
+    let worker = events.worker().await?;
+    assert_eq!(events.claim_one(worker).await?.row, row);
+    Ok(())
+}
+
+async fn the_largest_and_deepest_payloads_read_back(world: World) -> Result<()> {
+    let events = Events::new(world).await?;
+    let deepest = format!("{}{}", "[".repeat(Json::MAX_DEPTH + 1), "]".repeat(Json::MAX_DEPTH + 1));
+    let largest = format!("[{0:?},{0:?}]", "x".repeat(MAX_VALUE_BYTES - 2));
+    for payload in [deepest, largest] {
+        let row = crate::outbox::OutboxRow { payload: Json::from_canonical(payload), ..events.row() };
+        events.outbox.enqueue(&row).await?;
+        let worker = events.worker().await?;
+        let claimed = events.claim_one(worker).await?;
+        assert!(claimed.row.payload == row.payload, "a payload of {} bytes changed", row.payload.len());
+        events.settle(worker, &claimed, Verdict::Done).await?;
+    }
+    Ok(())
+}
+
+async fn a_row_for_an_app_that_does_not_exist_is_refused(world: World) -> Result<()> {
+    let events = Events::new(world).await?;
+    let answer = events.outbox.enqueue(&row(AppId::new(), events.world.now())).await;
+    assert_eq!(answer.map_err(|error| error.code().to_owned()), Err("app.not_found".to_owned()));
+    let worker = events.worker().await?;
+    assert_eq!(events.claim(worker).await?, []);
+    Ok(())
+}
+
+async fn rows_are_listed_oldest_first_up_to_the_limit(world: World) -> Result<()> {
+    let events = Events::new(world).await?;
+    let ids = events.store(3).await?;
+    assert_eq!(events.waiting().await?, ids);
+    let first: Vec<_> = events.outbox.waiting(events.app, 2).await?.into_iter().map(|row| row.id).collect();
+    assert_eq!(first, ids.get(..2).unwrap_or_default());
+    Ok(())
+}
+
+async fn rows_with_a_worker_are_listed_too(world: World) -> Result<()> {
+    let events = Events::new(world).await?;
+    let ids = events.store(1).await?;
+    let worker = events.worker().await?;
+    events.claim_one(worker).await?;
+    assert_eq!(events.waiting().await?, ids);
+    Ok(())
+}
+
+async fn rows_of_another_app_are_not_listed(world: World) -> Result<()> {
+    let events = Events::new(world).await?;
+    events.store(1).await?;
+    let other = events.world.app().await?;
+    assert_eq!(events.outbox.waiting(other, 10).await?, []);
+    Ok(())
+}
+
+async fn dead_letters_of_another_app_are_not_listed(world: World) -> Result<()> {
+    let events = Events::new(world).await?;
+    events.store(1).await?;
+    let worker = events.worker().await?;
+    let claimed = events.claim_one(worker).await?;
+    events.settle(worker, &claimed, super::settle::dead("no")).await?;
+    let other = events.world.app().await?;
+    assert_eq!(events.outbox.dead_letters(other, 10).await?, []);
+    assert_eq!(events.outbox.dead_letters(events.app, 10).await?.len(), 1);
+    Ok(())
+}
+
+async fn a_stored_row_is_noticed(world: World) -> Result<()> {
+    let events = Events::new(world).await?;
+    let mut notices = events.outbox.notices();
+    notices.mark_unchanged();
+    events.store(1).await?;
+    let noticed = tokio::time::timeout(Duration::from_secs(10), notices.changed()).await;
+    assert!(noticed.is_ok_and(|noticed| noticed.is_ok()), "nothing was noticed");
+    Ok(())
+}
+
+/// One row for an insert.
+fn for_inserts() -> Fanout {
+    let row = || FanoutRow { op: "insert", trigger: TriggerId::new(), script: ScriptId::new() };
+    Fanout { revision: Some(Revision(0)), rows: vec![row(), row()] }
+}
+
+async fn a_write_with_rows_is_noticed(world: World) -> Result<()> {
+    let things = world.collection().await?.with_fanout(&for_inserts());
+    let mut notices = world.backend().outbox().notices();
+    notices.mark_unchanged();
+    things.set("key", "1").await?;
+    let noticed = tokio::time::timeout(Duration::from_secs(10), notices.changed()).await;
+    assert!(noticed.is_ok_and(|noticed| noticed.is_ok()), "nothing was noticed");
+    Ok(())
+}
+
+async fn a_write_makes_rows_with_where_it_came_from(world: World) -> Result<()> {
+    let app = world.app().await?;
+    let mut inner = CxInner::new(app);
+    inner.clock = world.backend().clock();
+    inner.trigger_depth = 2;
+    inner.execution = Some(ExecutionId::new());
+    let cx = CallCx::from(inner);
+    let fanout = for_inserts();
+    let things = Collection::new(world.backend().kv(), cx.clone(), "things")?.with_fanout(&fanout);
+    things.set("key", "1").await?;
+    let rows = world.backend().outbox().waiting(app, 10).await?;
+    assert_eq!(
+        rows.iter().map(|row| row.id).collect::<BTreeSet<_>>().len(),
+        2,
+        "each row has an id of its own"
+    );
+    for row in rows {
+        let known =
+            fanout.rows.iter().any(|known| (Some(known.trigger), known.script) == (row.trigger, row.script));
+        assert!(known, "a row for nobody: {row:?}");
+        assert_eq!((row.kind, row.app, row.trigger_depth), (EventKind::Kv, app, 3));
+        assert_eq!((row.trace, row.request, row.parent), (cx.trace(), cx.request(), cx.execution()));
+    }
+    Ok(())
+}
+
+async fn nothing_waiting_has_no_next_time(world: World) -> Result<()> {
+    let events = Events::new(world).await?;
+    events.store(1).await?;
+    let worker = events.worker().await?;
+    events.claim_one(worker).await?;
+    assert_eq!(events.outbox.next_due().await?, None);
+    Ok(())
+}
+
+async fn a_due_row_is_due_now(world: World) -> Result<()> {
+    let events = Events::new(world).await?;
+    events.store(1).await?;
+    assert_eq!(events.outbox.next_due().await?, Some(Duration::ZERO));
+    Ok(())
+}
+
+async fn a_row_that_waits_tells_for_how_long(world: World) -> Result<()> {
+    let events = Events::new(world).await?;
+    events.store(1).await?;
+    let worker = events.worker().await?;
+    let claimed = events.claim_one(worker).await?;
+    events.settle(worker, &claimed, Verdict::Retry { after: HOUR }).await?;
+    let due = events.outbox.next_due().await?.unwrap_or_default();
+    assert!(due <= HOUR && due > HOUR - Duration::from_secs(60), "due in {due:?}");
+    Ok(())
+}

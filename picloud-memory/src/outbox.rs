@@ -1,0 +1,207 @@
+//! Events on their way.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use picloud_core::outbox::{Claimed, DeadLetter, Outbox, OutboxRow, Settlement, Verdict, WorkerId};
+use picloud_core::{AppId, Error, EventId, Result, Timestamp, async_trait};
+use tokio::sync::watch;
+
+use crate::clock::later;
+use crate::tables::Shared;
+
+/// Every row of every app, with the workers that handle them.
+#[derive(Debug, Default)]
+pub(crate) struct Rows {
+    rows: BTreeMap<EventId, Stored>,
+    /// Those that wait, in the order in which they are due.
+    due: BTreeSet<(Timestamp, EventId)>,
+    workers: BTreeMap<WorkerId, Worker>,
+    dead: BTreeMap<AppId, Vec<DeadLetter>>,
+}
+
+#[derive(Debug)]
+struct Stored {
+    row: OutboxRow,
+    attempt: u32,
+    claim: u64,
+    state: State,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Waits(Timestamp),
+    With(WorkerId),
+}
+
+#[derive(Debug)]
+struct Worker {
+    beat_at: Timestamp,
+    /// Taken over: it stays known, so that it is told.
+    gone: bool,
+}
+
+impl Rows {
+    /// Adds a row that is due at once.
+    pub(crate) fn push(&mut self, row: OutboxRow, now: Timestamp) {
+        self.due.insert((now, row.id));
+        let stored = Stored { attempt: 0, claim: 0, state: State::Waits(now), row };
+        self.rows.insert(stored.row.id, stored);
+    }
+
+    fn beat(&mut self, worker: WorkerId, now: Timestamp) -> bool {
+        let worker = self.workers.entry(worker).or_insert(Worker { beat_at: now, gone: false });
+        worker.beat_at = now;
+        !worker.gone
+    }
+
+    fn claim(&mut self, worker: WorkerId, limit: usize, now: Timestamp) -> Vec<Claimed> {
+        if self.workers.get(&worker).is_none_or(|worker| worker.gone) {
+            return Vec::new();
+        }
+        let mut claimed = Vec::new();
+        while claimed.len() < limit {
+            let Some(&(at, id)) = self.due.first().filter(|(at, _)| *at <= now) else { break };
+            self.due.remove(&(at, id));
+            if let Some(stored) = self.rows.get_mut(&id) {
+                stored.attempt += 1;
+                claimed.push(stored.give_to(worker));
+            }
+        }
+        claimed
+    }
+
+    /// Answers whether the row was with the worker under that claim.
+    fn settle(&mut self, worker: WorkerId, settlement: &Settlement, now: Timestamp) -> bool {
+        let Settlement { id, claim, verdict } = settlement;
+        match self.rows.get_mut(id) {
+            Some(stored) if stored.claim == *claim && stored.state == State::With(worker) => match verdict {
+                Verdict::Done | Verdict::Drop => drop(self.rows.remove(id)),
+                Verdict::Retry { after } => self.wait(*id, later(now, *after), false),
+                Verdict::Release { after } => self.wait(*id, later(now, *after), true),
+                Verdict::Dead { reason, error } => {
+                    if let Some(Stored { row, attempt, .. }) = self.rows.remove(id) {
+                        let letters = self.dead.entry(row.app).or_default();
+                        letters.push(DeadLetter::new(row, attempt, *reason, error, now));
+                    }
+                }
+            },
+            _ => return false,
+        }
+        true
+    }
+
+    fn wait(&mut self, id: EventId, until: Timestamp, give_back: bool) {
+        if let Some(stored) = self.rows.get_mut(&id) {
+            stored.attempt -= u32::from(give_back && stored.attempt > 0);
+            stored.state = State::Waits(until);
+            self.due.insert((until, id));
+        }
+    }
+
+    fn take_over(&mut self, worker: WorkerId, silent_since: Timestamp, limit: usize) -> Vec<Claimed> {
+        if self.workers.get(&worker).is_none_or(|worker| worker.gone) {
+            return Vec::new();
+        }
+        for (id, other) in &mut self.workers {
+            other.gone |= *id != worker && other.beat_at <= silent_since;
+        }
+        let gone = |id: WorkerId| self.workers.get(&id).is_none_or(|worker| worker.gone);
+        let lost = self.rows.values_mut().filter(|stored| match stored.state {
+            State::With(owner) => gone(owner),
+            State::Waits(_) => false,
+        });
+        lost.take(limit).map(|stored| stored.give_to(worker)).collect()
+    }
+
+    fn retire(&mut self, worker: WorkerId, now: Timestamp) {
+        let mine: Vec<_> = self
+            .rows
+            .values()
+            .filter(|stored| stored.state == State::With(worker))
+            .map(|stored| stored.row.id)
+            .collect();
+        mine.into_iter().for_each(|id| self.wait(id, now, true));
+        self.workers.remove(&worker);
+    }
+}
+
+impl Stored {
+    fn give_to(&mut self, worker: WorkerId) -> Claimed {
+        self.claim += 1;
+        self.state = State::With(worker);
+        Claimed { row: self.row.clone(), attempt: self.attempt, claim: self.claim }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct MemoryOutbox(pub(crate) Arc<Shared>);
+
+#[async_trait]
+impl Outbox for MemoryOutbox {
+    async fn enqueue(&self, row: &OutboxRow) -> Result<()> {
+        let mut tables = self.0.lock();
+        if !tables.apps.contains_key(&row.app) {
+            return Err(Error::not_found("app.not_found", "there is no such app").with("app", row.app));
+        }
+        tables.outbox.push(row.clone(), self.0.clock.now());
+        drop(tables);
+        self.0.notice();
+        Ok(())
+    }
+
+    async fn beat(&self, worker: WorkerId) -> Result<bool> {
+        Ok(self.0.lock().outbox.beat(worker, self.0.clock.now()))
+    }
+
+    async fn claim(&self, worker: WorkerId, limit: usize) -> Result<Vec<Claimed>> {
+        Ok(self.0.lock().outbox.claim(worker, limit, self.0.clock.now()))
+    }
+
+    async fn settle(&self, worker: WorkerId, settlements: &[Settlement]) -> Result<Vec<Settlement>> {
+        let now = self.0.clock.now();
+        let mut tables = self.0.lock();
+        let lost = settlements.iter().filter(|settlement| !tables.outbox.settle(worker, settlement, now));
+        Ok(lost.cloned().collect())
+    }
+
+    async fn take_over(&self, worker: WorkerId, lease: Duration, limit: usize) -> Result<Vec<Claimed>> {
+        // A lease longer than time itself ends nobody.
+        let Ok(silent_since) = self.0.clock.now().checked_sub(lease) else { return Ok(Vec::new()) };
+        Ok(self.0.lock().outbox.take_over(worker, silent_since, limit))
+    }
+
+    async fn retire(&self, worker: WorkerId) -> Result<()> {
+        self.0.lock().outbox.retire(worker, self.0.clock.now());
+        self.0.notice();
+        Ok(())
+    }
+
+    async fn next_due(&self) -> Result<Option<Duration>> {
+        let now = self.0.clock.now();
+        let tables = self.0.lock();
+        let next = tables.outbox.due.first();
+        Ok(next.map(|(at, _)| Duration::try_from(at.duration_since(now)).unwrap_or_default()))
+    }
+
+    async fn waiting(&self, app: AppId, limit: usize) -> Result<Vec<OutboxRow>> {
+        let tables = self.0.lock();
+        let mine = tables.outbox.rows.values().filter(|stored| stored.row.app == app);
+        Ok(mine.take(limit).map(|stored| stored.row.clone()).collect())
+    }
+
+    async fn dead_letters(&self, app: AppId, limit: usize) -> Result<Vec<DeadLetter>> {
+        let tables = self.0.lock();
+        let letters = tables.outbox.dead.get(&app).into_iter().flatten().rev();
+        Ok(letters.take(limit).cloned().collect())
+    }
+
+    fn notices(&self) -> watch::Receiver<u64> {
+        self.0.notices.subscribe()
+    }
+
+    fn announce(&self) {
+        // There is no other node.
+    }
+}

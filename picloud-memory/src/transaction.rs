@@ -1,0 +1,90 @@
+//! Transactions: a copy of the services that takes their place.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use picloud_core::outbox::OutboxRow;
+use picloud_core::{MAX_TRANSACTION, Result, Services, Transaction, async_trait, tx_closed};
+
+use crate::kv::{Collections, MemoryKv};
+use crate::tables::Shared;
+
+/// While it is open nobody else writes to the services: the shortest way to be right, and dear only to those who keep
+/// transactions open in tests of long ones.
+#[derive(Debug)]
+pub(crate) struct MemoryTransaction {
+    inside: Arc<Inside>,
+}
+
+/// What the services of a transaction share.
+#[derive(Debug)]
+pub(crate) struct Inside {
+    shared: Arc<Shared>,
+    number: u64,
+    until: Instant,
+    work: Mutex<Option<Work>>,
+}
+
+/// What would be stored.
+#[derive(Debug)]
+pub(crate) struct Work {
+    pub(crate) kv: Collections,
+    pub(crate) rows: Vec<OutboxRow>,
+}
+
+impl Inside {
+    /// Works on the copy.
+    pub(crate) fn with<R>(&self, work: impl FnOnce(&mut Work) -> Result<R>) -> Result<R> {
+        let mut own = self.work.lock().unwrap_or_else(PoisonError::into_inner);
+        match own.as_mut() {
+            Some(own) if Instant::now() < self.until => work(own),
+            _ => Err(tx_closed()),
+        }
+    }
+
+    fn take(&self) -> Option<Work> {
+        self.work.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl MemoryTransaction {
+    pub(crate) async fn begin(shared: &Arc<Shared>) -> Self {
+        let until = Instant::now() + MAX_TRANSACTION;
+        let (number, kv) = shared.begin(until).await;
+        let work = Mutex::new(Some(Work { kv, rows: Vec::new() }));
+        MemoryTransaction { inside: Arc::new(Inside { shared: shared.clone(), number, until, work }) }
+    }
+}
+
+#[async_trait]
+impl Transaction for MemoryTransaction {
+    fn services(&self) -> Services {
+        Services::new(Arc::new(MemoryKv::inside(self.inside.shared.clone(), self.inside.clone())))
+    }
+
+    async fn commit(self: Box<Self>) -> Result<()> {
+        let Inside { shared, number, .. } = &*self.inside;
+        let Work { kv, rows } = self.inside.take().ok_or_else(tx_closed)?;
+        let is_silent = rows.is_empty();
+        let now = shared.clock.now();
+        shared
+            .end(*number, |tables| {
+                tables.kv = kv;
+                rows.into_iter().for_each(|row| tables.outbox.push(row, now));
+            })
+            .ok_or_else(tx_closed)?;
+        if !is_silent {
+            shared.notice();
+        }
+        Ok(())
+    }
+}
+
+impl Drop for MemoryTransaction {
+    fn drop(&mut self) {
+        // After a commit there is nothing left to take.
+        if self.inside.take().is_some() {
+            self.inside.shared.end(self.inside.number, |_| ());
+        }
+    }
+}

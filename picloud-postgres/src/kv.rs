@@ -1,0 +1,310 @@
+//! The KV service.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use picloud_core::kv::{Entry, Key, KvError, KvService, ListOptions, SetOptions};
+use picloud_core::outbox::Fanout;
+use picloud_core::page::{ListId, Page, clamp_page_size};
+use picloud_core::{CallCx, CollectionName, Error, ErrorKind, EventId, Json, Result, async_trait};
+use sqlx::Postgres;
+use sqlx::Row;
+use sqlx::postgres::{PgArguments, PgRow};
+use sqlx::query::Query;
+use uuid::Uuid;
+
+use crate::backend::Inner;
+use crate::error::of_database;
+use crate::source::Source;
+use crate::sql::Statement;
+
+/// How often a write is repeated that lost a race for its key. Each time somebody else's write to that key succeeded.
+const ATTEMPTS: u32 = 64;
+
+#[derive(Debug)]
+pub(crate) struct PostgresKv {
+    backend: Arc<Inner>,
+    source: Source,
+}
+
+/// What a write came to.
+enum Written {
+    Done {
+        value: String,
+    },
+    /// The entry is not such that it can be done.
+    Not {
+        code: String,
+    },
+}
+
+impl PostgresKv {
+    pub(crate) fn new(backend: Arc<Inner>, source: Source) -> Self {
+        PostgresKv { backend, source }
+    }
+
+    fn fired(&self) {
+        match &self.source {
+            Source::Lanes(_) => self.backend.notices.bump_outbox(),
+            Source::Inside(inside) => inside.note_fired(),
+        }
+    }
+
+    async fn rows(&self, query: impl Fn() -> Query<'static, Postgres, PgArguments>) -> Result<Vec<PgRow>> {
+        self.backend.read_all(&self.source, query).await
+    }
+
+    /// A write with the statement of [`kv_write`](crate::sql): repeated as long as others are faster.
+    async fn write<'q>(
+        &self,
+        cx: &CallCx,
+        collection: &CollectionName,
+        key: &Key,
+        statement: &Statement,
+        bind: impl Fn(Query<'static, Postgres, PgArguments>) -> Query<'static, Postgres, PgArguments>,
+    ) -> Result<Written> {
+        let empty = Vec::new();
+        let fanout = cx.fanout().filter(|fanout| fanout.revision.is_some());
+        let rows = fanout.map_or(&empty, |fanout| &fanout.rows);
+        let revision = fanout.and_then(|fanout| fanout.revision).map(|revision| revision.0.cast_signed());
+        let ids: Vec<Uuid> = rows.iter().map(|_| *EventId::new().as_uuid()).collect();
+        let ops: Vec<&'static str> = rows.iter().map(|row| row.op).collect();
+        let triggers: Vec<Uuid> = rows.iter().map(|row| *row.trigger.as_uuid()).collect();
+        let scripts: Vec<Uuid> = rows.iter().map(|row| *row.script.as_uuid()).collect();
+        let quoted = |text: &str| Json::from_value(text).map(|json| json.as_str().to_owned());
+        let (collection_json, key_json) = (quoted(collection.as_str())?, quoted(key.as_str())?);
+        for attempt in 0..ATTEMPTS {
+            let query = statement
+                .query()
+                .bind(*cx.app().as_uuid())
+                .bind(collection.to_string())
+                .bind(key.to_string())
+                .bind(revision)
+                .bind(ids.clone())
+                .bind(ops.clone())
+                .bind(triggers.clone())
+                .bind(scripts.clone())
+                .bind(i32::try_from(cx.trigger_depth().saturating_add(1)).unwrap_or(i32::MAX))
+                .bind(*cx.trace().as_uuid())
+                .bind(*cx.request().as_uuid())
+                .bind(cx.execution().map(|execution| *execution.as_uuid()))
+                .bind(collection_json.clone())
+                .bind(key_json.clone());
+            let query = bind(query);
+            let mut connection = self.source.acquire().await?;
+            let answer = query.fetch_one(connection.busy()?).await;
+            let row = match connection.settled(answer).await {
+                // The database gave way to another writer: the same as having been slower.
+                Err(error)
+                    if error.code() == "postgres.contended" && matches!(self.source, Source::Lanes(_)) =>
+                {
+                    drop(connection);
+                    give_way(attempt).await;
+                    continue;
+                }
+                answer => answer?,
+            };
+            drop(connection);
+            let read = |row: &PgRow| -> sqlx::Result<(bool, Option<String>, Option<String>, bool, i64)> {
+                Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?, row.try_get(4)?))
+            };
+            let (fresh, code, value, written, fired) = read(&row).map_err(of_database)?;
+            if !fresh {
+                return Err(Fanout::stale());
+            }
+            let code = code.unwrap_or_default();
+            if code != "done" {
+                return Ok(Written::Not { code });
+            }
+            if written {
+                if fired > 0 {
+                    self.fired();
+                }
+                return Ok(Written::Done { value: value.unwrap_or_default() });
+            }
+            give_way(attempt).await;
+        }
+        Err(Error::new(
+            ErrorKind::Unavailable,
+            "kv.contended",
+            format!("others wrote to the key {ATTEMPTS} times during one write; try again"),
+        ))
+    }
+}
+
+/// Lets others go first, a little longer each time, up to some milliseconds.
+async fn give_way(attempt: u32) {
+    if attempt >= 2 {
+        let id = Uuid::from(*EventId::new().as_uuid());
+        let random = u64::from(id.as_bytes().last().copied().unwrap_or_default());
+        tokio::time::sleep(Duration::from_micros((random + 1) * u64::from(attempt.min(20)))).await;
+    }
+}
+
+#[async_trait]
+impl KvService for PostgresKv {
+    async fn get(&self, cx: &CallCx, collection: &CollectionName, key: &Key) -> Result<Option<Json>> {
+        let rows = self
+            .rows(|| {
+                let query = self.backend.sql.kv_get.query().bind(*cx.app().as_uuid());
+                query.bind(collection.to_string()).bind(key.to_string())
+            })
+            .await?;
+        rows.first()
+            .map(|row| row.try_get::<String, _>(0).map(Json::from_canonical))
+            .transpose()
+            .map_err(of_database)
+    }
+
+    async fn get_many(
+        &self,
+        cx: &CallCx,
+        collection: &CollectionName,
+        keys: &[Key],
+    ) -> Result<Vec<Option<Json>>> {
+        let texts: Vec<String> = keys.iter().map(|key| key.to_string()).collect();
+        let rows = self
+            .rows(|| {
+                let query = self.backend.sql.kv_get_many.query().bind(*cx.app().as_uuid());
+                query.bind(collection.to_string()).bind(texts.clone())
+            })
+            .await?;
+        let mut found = std::collections::HashMap::with_capacity(rows.len());
+        for row in rows {
+            let (key, value) = entry(&row).map_err(of_database)?;
+            found.insert(key, Json::from_canonical(value));
+        }
+        Ok(texts.iter().map(|key| found.get(key).cloned()).collect())
+    }
+
+    async fn set(
+        &self,
+        cx: &CallCx,
+        collection: &CollectionName,
+        key: &Key,
+        value: &Json,
+        options: &SetOptions,
+    ) -> Result<()> {
+        #[allow(clippy::cast_precision_loss, reason = "a hundred years in seconds are exact")]
+        let ttl = options.ttl_seconds.map(|seconds| seconds as f64);
+        let sql = &self.backend.sql;
+        if cx.fanout().is_none_or(|fanout| fanout.rows.is_empty()) {
+            let revision =
+                cx.fanout().and_then(|fanout| fanout.revision).map(|revision| revision.0.cast_signed());
+            let query = sql.kv_set_silent.query().bind(*cx.app().as_uuid()).bind(collection.to_string());
+            let query = query.bind(key.to_string()).bind(value.as_str().to_owned()).bind(ttl).bind(revision);
+            let mut connection = self.source.acquire().await?;
+            let answer = query.execute(connection.busy()?).await;
+            let written = connection.settled(answer).await?.rows_affected();
+            return if written == 0 { Err(Fanout::stale()) } else { Ok(()) };
+        }
+        self.write(cx, collection, key, &sql.kv_set, |query| query.bind(value.as_str().to_owned()).bind(ttl))
+            .await?;
+        Ok(())
+    }
+
+    async fn delete(&self, cx: &CallCx, collection: &CollectionName, key: &Key) -> Result<bool> {
+        let written = self.write(cx, collection, key, &self.backend.sql.kv_delete, |query| query).await?;
+        Ok(matches!(written, Written::Done { .. }))
+    }
+
+    async fn increment(&self, cx: &CallCx, collection: &CollectionName, key: &Key, by: i64) -> Result<i64> {
+        let statement = &self.backend.sql.kv_increment;
+        match self.write(cx, collection, key, statement, |query| query.bind(by)).await? {
+            Written::Done { value } => value.parse().map_err(|error: std::num::ParseIntError| {
+                Error::internal("a sum is not an integer").caused_by(error)
+            }),
+            Written::Not { code } if code == "overflow" => Err(KvError::Overflow.into()),
+            Written::Not { .. } => Err(KvError::NotAnInteger.into()),
+        }
+    }
+
+    async fn compare_and_set(
+        &self,
+        cx: &CallCx,
+        collection: &CollectionName,
+        key: &Key,
+        expected: Option<&Json>,
+        value: &Json,
+    ) -> Result<bool> {
+        let expected = expected.map(|expected| expected.as_str().to_owned());
+        let statement = &self.backend.sql.kv_compare_and_set;
+        let bind = |query: Query<'static, Postgres, PgArguments>| {
+            query.bind(expected.clone()).bind(value.as_str().to_owned())
+        };
+        let written = self.write(cx, collection, key, statement, bind).await?;
+        Ok(matches!(written, Written::Done { .. }))
+    }
+
+    async fn list(
+        &self,
+        cx: &CallCx,
+        collection: &CollectionName,
+        options: &ListOptions,
+    ) -> Result<Page<Entry>> {
+        let prefix = options.prefix.as_deref().unwrap_or_default();
+        let list = ListId::new(["kv", &cx.app().to_string(), collection.as_str(), prefix]);
+        if prefix.contains('\0') {
+            // No key begins with what no key can hold.
+            return Ok(Page { items: Vec::new(), cursor: None });
+        }
+        let from = match &options.cursor {
+            // The next text in byte order among those without NUL.
+            Some(cursor) => list.last(cursor).ok_or(KvError::InvalidCursor)? + "\u{1}",
+            None => prefix.to_owned(),
+        };
+        let to = end_of(prefix);
+        let limit = clamp_page_size(options.limit);
+        let rows = self
+            .rows(|| {
+                let query = self.backend.sql.kv_list.query().bind(*cx.app().as_uuid());
+                let query = query.bind(collection.to_string()).bind(from.clone()).bind(to.clone());
+                query.bind(i64::try_from(limit).unwrap_or(i64::MAX) + 1)
+            })
+            .await?;
+        let more = rows.len() > limit;
+        let mut items = Vec::with_capacity(rows.len().min(limit));
+        for row in rows.iter().take(limit) {
+            let (key, value) = entry(row).map_err(of_database)?;
+            items.push(Entry { key: Key::new(key)?, value: Json::from_canonical(value) });
+        }
+        let cursor = items.last().filter(|_| more).map(|last| list.cursor(last.key.as_str()));
+        Ok(Page { items, cursor })
+    }
+}
+
+fn entry(row: &PgRow) -> sqlx::Result<(String, String)> {
+    Ok((row.try_get(0)?, row.try_get(1)?))
+}
+
+/// A text after every key that begins with `prefix`, and before every other key that comes after those.
+fn end_of(prefix: &str) -> String {
+    let mut end = prefix.to_owned();
+    while let Some(last) = end.pop() {
+        // In UTF-8 the order of bytes is that of characters; between these two there are none.
+        let next = if last == '\u{d7ff}' { Some('\u{e000}') } else { char::from_u32(u32::from(last) + 1) };
+        if let Some(next) = next {
+            end.push(next);
+            return end;
+        }
+    }
+    // Longer than any key of nothing but the last character.
+    "\u{10ffff}".repeat(picloud_core::kv::MAX_KEY_BYTES / 4 + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_prefix_is_behind_all_that_begin_with_it_and_before_the_rest() {
+        for prefix in ["a", "a\u{10ffff}", "\u{d7ff}", "user:", "\u{10ffff}"] {
+            let end = end_of(prefix);
+            assert!(end.as_str() > prefix);
+            assert!(format!("{prefix}\u{10ffff}\u{10ffff}") < end, "{prefix:?} {end:?}");
+        }
+        assert_eq!(end_of("user:"), "user;");
+        assert_eq!(end_of("a\u{10ffff}"), "b");
+        assert!("\u{10ffff}".repeat(128) < end_of(""));
+    }
+}

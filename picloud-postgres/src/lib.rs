@@ -1,0 +1,52 @@
+//! The production backend of picloud, on Postgres 14 or newer.
+//!
+//! It lives in a schema of its own in any database, beside whatever else is there. A host hands it a URL, connect options
+//! or the options of its pool, brings the schema up to date, and starts:
+//!
+//! ```no_run
+//! use picloud_core::{Picloud, Result};
+//! use picloud_postgres::PostgresBackend;
+//!
+//! # async fn main_() -> Result<()> {
+//! let backend = PostgresBackend::connect("postgres://localhost/shop").await?;
+//! backend.migrate().await?;
+//! let cloud = Picloud::builder(backend).start().await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What it promises
+//!
+//! - A write and the events it causes are one statement, so one commit: there is never one without the other.
+//! - Any number of processes share one database. What a process had that died is run again by another.
+//! - It works through a pooler in transaction mode ([`PostgresConfig::pooler`]), with polling instead of notifications.
+//!
+//! # What it does not do
+//!
+//! It never migrates by itself, never touches another schema, and needs no extension. It does not use the host's
+//! connections: a process takes `executor threads × connections_per_runtime`, as many for the host's own runtime, and four.
+//! An event may be handled twice, when a process is taken for dead that is not, or dies between a handler's end and the
+//! note of it: handlers deduplicate by `ctx.event.id`.
+//!
+//! # Features
+//!
+//! - `tls`: encrypted connections.
+
+mod backend;
+mod catalog;
+mod control;
+mod error;
+mod executions;
+mod kv;
+mod lanes;
+mod notices;
+mod outbox;
+mod schema;
+mod source;
+mod sql;
+mod time;
+mod transaction;
+
+pub use backend::{PostgresBackend, PostgresConfig};
+pub use schema::SchemaName;
+pub use sqlx;

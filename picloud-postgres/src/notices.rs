@@ -1,0 +1,58 @@
+//! What this process and others tell each other: that rows are due, that an app has changed.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::sync::{Notify, watch};
+
+use crate::schema::SchemaName;
+
+/// Numbers that change, and the names under which other processes are told.
+#[derive(Debug)]
+pub(crate) struct Notices {
+    pub(crate) outbox: watch::Sender<u64>,
+    pub(crate) catalog: watch::Sender<u64>,
+    /// Others are to be told of rows.
+    pub(crate) announced: Notify,
+    pub(crate) outbox_channel: String,
+    pub(crate) catalog_channel: String,
+    settled: AtomicU64,
+    pub(crate) vacuum: Notify,
+}
+
+/// After how many removed rows the outbox is vacuumed: the database's own vacuum comes too late, and claims slow down.
+const VACUUM_EVERY: u64 = 100_000;
+
+impl Notices {
+    pub(crate) fn new(schema: &SchemaName) -> Self {
+        Notices {
+            outbox: watch::Sender::new(0),
+            catalog: watch::Sender::new(0),
+            announced: Notify::new(),
+            outbox_channel: format!("{schema}_outbox"),
+            catalog_channel: format!("{schema}_catalog"),
+            settled: AtomicU64::new(0),
+            vacuum: Notify::new(),
+        }
+    }
+
+    pub(crate) fn bump_outbox(&self) {
+        self.outbox.send_modify(|number| *number = number.wrapping_add(1));
+    }
+
+    pub(crate) fn bump_catalog(&self) {
+        self.catalog.send_modify(|number| *number = number.wrapping_add(1));
+    }
+
+    pub(crate) fn bump_all(&self) {
+        self.bump_outbox();
+        self.bump_catalog();
+    }
+
+    /// Counts removed rows.
+    pub(crate) fn removed(&self, rows: u64) {
+        let before = self.settled.fetch_add(rows, Ordering::Relaxed);
+        if before / VACUUM_EVERY != (before + rows) / VACUUM_EVERY {
+            self.vacuum.notify_one();
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! Events on their way.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use picloud_core::outbox::{
+    Claimed, DeadLetter, DeadLetterReason, EventKind, Outbox, OutboxRow, Settlement, Verdict, WorkerId,
+};
+use picloud_core::{
+    AppId, Error, EventId, ExecutionId, Json, RequestId, Result, ScriptId, TraceId, TriggerId, async_trait,
+};
+use sqlx::Row;
+use sqlx::postgres::PgRow;
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use crate::backend::Inner;
+use crate::error::{corrupt, of_database};
+use crate::source::Source;
+use crate::time::Time;
+
+/// Columns of a row, before those that a statement adds.
+const ROW_COLUMNS: usize = 11;
+
+#[derive(Debug)]
+pub(crate) struct PostgresOutbox(pub(crate) Arc<Inner>);
+
+#[async_trait]
+impl Outbox for PostgresOutbox {
+    async fn enqueue(&self, row: &OutboxRow) -> Result<()> {
+        let query = self.0.sql.outbox_enqueue.query().bind(*row.id.as_uuid()).bind(*row.app.as_uuid());
+        let query = query.bind(row.kind.as_str()).bind(row.trigger.map(|id| *id.as_uuid()));
+        let query = query.bind(*row.script.as_uuid()).bind(row.payload.as_str().to_owned());
+        let query =
+            query.bind(i32::try_from(row.trigger_depth).unwrap_or(i32::MAX)).bind(*row.trace.as_uuid());
+        let query = query.bind(*row.request.as_uuid()).bind(row.parent.map(|id| *id.as_uuid()));
+        let query = query.bind(Time(row.occurred_at));
+        let mut connection = self.0.lanes.acquire().await?;
+        let answer = query.execute(connection.busy()?).await;
+        let stored = connection.settled(answer).await?.rows_affected();
+        drop(connection);
+        if stored == 0 {
+            return Err(Error::not_found("app.not_found", "there is no such app").with("app", row.app));
+        }
+        self.0.notices.bump_outbox();
+        Ok(())
+    }
+
+    async fn beat(&self, worker: WorkerId) -> Result<bool> {
+        let rows = self.0.write(self.0.sql.worker_beat.query().bind(*worker.as_uuid())).await?;
+        Ok(!rows.is_empty())
+    }
+
+    async fn claim(&self, worker: WorkerId, limit: usize) -> Result<Vec<Claimed>> {
+        let query = self.0.sql.outbox_claim.query().bind(*worker.as_uuid()).bind(count(limit));
+        claimed(self.0.write(query).await?)
+    }
+
+    async fn settle(&self, worker: WorkerId, settlements: &[Settlement]) -> Result<Vec<Settlement>> {
+        let sql = &self.0.sql;
+        let mut taken: HashSet<(Uuid, u64)> = HashSet::with_capacity(settlements.len());
+        // A claim settled twice in one go counts once: the first time.
+        let mut once: Vec<&Settlement> = Vec::with_capacity(settlements.len());
+        for settlement in settlements {
+            if taken.insert((*settlement.id.as_uuid(), settlement.claim)) {
+                once.push(settlement);
+            }
+        }
+        // In the order of ids, so that two who settle do not wait for each other in a circle.
+        once.sort_by_key(|settlement| settlement.id);
+        taken.clear();
+        let part = |is_wanted: fn(&Verdict) -> bool| {
+            once.iter().copied().filter(|settlement| is_wanted(&settlement.verdict)).collect::<Vec<_>>()
+        };
+        let ids = |part: &[&Settlement]| {
+            part.iter().map(|settlement| *settlement.id.as_uuid()).collect::<Vec<Uuid>>()
+        };
+        let claims = |part: &[&Settlement]| {
+            part.iter().map(|settlement| settlement.claim.cast_signed()).collect::<Vec<i64>>()
+        };
+        let mut note = |part: &[&Settlement], rows: Vec<PgRow>| -> Result<u64> {
+            let found: HashSet<Uuid> =
+                rows.iter().map(|row| row.try_get(0)).collect::<sqlx::Result<_>>().map_err(of_database)?;
+            let mine = part.iter().filter(|settlement| found.contains(settlement.id.as_uuid()));
+            taken.extend(mine.map(|settlement| (*settlement.id.as_uuid(), settlement.claim)));
+            Ok(found.len() as u64)
+        };
+
+        let removed = part(|verdict| matches!(verdict, Verdict::Done | Verdict::Drop));
+        if !removed.is_empty() {
+            let query =
+                sql.outbox_remove.query().bind(*worker.as_uuid()).bind(ids(&removed)).bind(claims(&removed));
+            let gone = note(&removed, self.0.write(query).await?)?;
+            self.0.notices.removed(gone);
+        }
+        let back = part(|verdict| matches!(verdict, Verdict::Retry { .. } | Verdict::Release { .. }));
+        if !back.is_empty() {
+            let wait = |settlement: &&Settlement| match &settlement.verdict {
+                Verdict::Retry { after } => (micros(*after), 0),
+                Verdict::Release { after } => (micros(*after), 1),
+                _ => (0, 0),
+            };
+            let (after, given): (Vec<i64>, Vec<i32>) = back.iter().map(wait).unzip();
+            let query =
+                sql.outbox_put_back.query().bind(*worker.as_uuid()).bind(ids(&back)).bind(claims(&back));
+            note(&back, self.0.write(query.bind(after).bind(given)).await?)?;
+        }
+        let dead = part(|verdict| matches!(verdict, Verdict::Dead { .. }));
+        if !dead.is_empty() {
+            let tell = |settlement: &&Settlement| match &settlement.verdict {
+                Verdict::Dead { reason, error } => (reason.as_str(), error.replace('\0', "\u{fffd}")),
+                _ => ("", String::new()),
+            };
+            let (reasons, errors): (Vec<&'static str>, Vec<String>) = dead.iter().map(tell).unzip();
+            let query = sql.outbox_bury.query().bind(*worker.as_uuid()).bind(ids(&dead)).bind(claims(&dead));
+            note(&dead, self.0.write(query.bind(reasons).bind(errors)).await?)?;
+        }
+        let mut counted = HashSet::with_capacity(settlements.len());
+        let is_lost = |settlement: &&Settlement| {
+            let key = (*settlement.id.as_uuid(), settlement.claim);
+            !taken.contains(&key) || !counted.insert(key)
+        };
+        Ok(settlements.iter().filter(is_lost).cloned().collect())
+    }
+
+    async fn take_over(&self, worker: WorkerId, lease: Duration, limit: usize) -> Result<Vec<Claimed>> {
+        let sql = &self.0.sql;
+        self.0.write(sql.workers_gone.query().bind(*worker.as_uuid()).bind(micros(lease))).await?;
+        claimed(self.0.write(sql.outbox_take_over.query().bind(*worker.as_uuid()).bind(count(limit))).await?)
+    }
+
+    async fn retire(&self, worker: WorkerId) -> Result<()> {
+        self.0.write(self.0.sql.worker_retire.query().bind(*worker.as_uuid())).await?;
+        self.0.notices.bump_outbox();
+        self.announce();
+        Ok(())
+    }
+
+    async fn next_due(&self) -> Result<Option<Duration>> {
+        let rows = self.0.read_all(&self.source(), || self.0.sql.outbox_next_due.query()).await?;
+        let Some(row) = rows.first() else { return Ok(None) };
+        let micros: i64 = row.try_get(0).map_err(of_database)?;
+        Ok(Some(Duration::from_micros(micros.unsigned_abs())))
+    }
+
+    async fn waiting(&self, app: AppId, limit: usize) -> Result<Vec<OutboxRow>> {
+        let query = || self.0.sql.outbox_waiting.query().bind(*app.as_uuid()).bind(count(limit));
+        self.0.read_all(&self.source(), query).await?.iter().map(row_of).collect()
+    }
+
+    async fn dead_letters(&self, app: AppId, limit: usize) -> Result<Vec<DeadLetter>> {
+        let query = || self.0.sql.dead_letters.query().bind(*app.as_uuid()).bind(count(limit));
+        self.0.read_all(&self.source(), query).await?.iter().map(letter_of).collect()
+    }
+
+    fn notices(&self) -> watch::Receiver<u64> {
+        self.0.notices.outbox.subscribe()
+    }
+
+    fn announce(&self) {
+        self.0.notices.announced.notify_one();
+    }
+}
+
+impl PostgresOutbox {
+    fn source(&self) -> Source {
+        Source::Lanes(self.0.lanes.clone())
+    }
+}
+
+fn count(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
+fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX).min(MAX_MICROS)
+}
+
+/// Longer waits would name times that the database does not know.
+const MAX_MICROS: i64 = 1_000 * 366 * 24 * 3_600 * 1_000_000;
+
+/// The rows of a claim, in the order in which they were due: the database answers them in any.
+fn claimed(rows: Vec<PgRow>) -> Result<Vec<Claimed>> {
+    let mut claimed = Vec::with_capacity(rows.len());
+    for row in rows {
+        let read = || -> sqlx::Result<(i32, i64, Time)> {
+            Ok((row.try_get(ROW_COLUMNS)?, row.try_get(ROW_COLUMNS + 1)?, row.try_get(ROW_COLUMNS + 2)?))
+        };
+        let (attempt, claim, run_at) = read().map_err(of_database)?;
+        let (attempt, claim) = (attempt.unsigned_abs(), claim.unsigned_abs());
+        claimed.push((run_at.0, Claimed { row: row_of(&row)?, attempt, claim }));
+    }
+    claimed.sort_by_key(|(run_at, claimed)| (*run_at, claimed.row.id));
+    Ok(claimed.into_iter().map(|(_, claimed)| claimed).collect())
+}
+
+fn row_of(row: &PgRow) -> Result<OutboxRow> {
+    let read = || -> sqlx::Result<OutboxRow> {
+        Ok(OutboxRow {
+            id: EventId::from_uuid(row.try_get(0)?),
+            app: AppId::from_uuid(row.try_get(1)?),
+            kind: EventKind::from_word(row.try_get(2)?),
+            trigger: row.try_get::<Option<Uuid>, _>(3)?.map(TriggerId::from_uuid),
+            script: ScriptId::from_uuid(row.try_get(4)?),
+            payload: Json::from_canonical(row.try_get::<String, _>(5)?),
+            trigger_depth: row.try_get::<i32, _>(6)?.unsigned_abs(),
+            trace: TraceId::from_uuid(row.try_get(7)?),
+            request: RequestId::from_uuid(row.try_get(8)?),
+            parent: row.try_get::<Option<Uuid>, _>(9)?.map(ExecutionId::from_uuid),
+            occurred_at: row.try_get::<Time, _>(10)?.0,
+        })
+    };
+    read().map_err(of_database)
+}
+
+fn letter_of(row: &PgRow) -> Result<DeadLetter> {
+    let read = || -> sqlx::Result<(i32, String, String, Time)> {
+        let at = ROW_COLUMNS;
+        Ok((row.try_get(at)?, row.try_get(at + 1)?, row.try_get(at + 2)?, row.try_get(at + 3)?))
+    };
+    let (attempts, reason, error, died_at) = read().map_err(of_database)?;
+    let reason = DeadLetterReason::from_word(&reason)
+        .ok_or_else(|| corrupt("dead letter", Error::internal(format!("unknown reason {reason:?}"))))?;
+    Ok(DeadLetter::new(row_of(row)?, attempts.unsigned_abs(), reason, error, died_at.0))
+}

@@ -1,0 +1,209 @@
+//! The schema: its name, and how it is brought up to date.
+
+use std::fmt;
+
+use picloud_core::{Error, ErrorKind, Result};
+use sha2::{Digest, Sha256};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
+
+use crate::error::of_database;
+
+/// The name of a schema: `[a-z_][a-z0-9_]{0,62}`, so that it needs no quotes and nothing in it can end a statement.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SchemaName(String);
+
+impl SchemaName {
+    /// Checks a name.
+    ///
+    /// # Errors
+    /// `postgres.invalid_schema`, quoting the name and saying what is allowed.
+    pub fn new(text: impl Into<String>) -> Result<Self> {
+        let text = text.into();
+        let begins = |b: u8| b.is_ascii_lowercase() || b == b'_';
+        let fits = text.len() <= 63
+            && text.bytes().next().is_some_and(begins)
+            && text.bytes().all(|b| begins(b) || b.is_ascii_digit());
+        if fits && !text.starts_with("pg_") {
+            return Ok(SchemaName(text));
+        }
+        Err(Error::invalid(
+            "postgres.invalid_schema",
+            format!(
+                "a schema is named by 1 to 63 of a-z, 0-9 and '_', does not begin with a digit or pg_, and this is {:?}",
+                text.chars().take(80).collect::<String>()
+            ),
+        ))
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// A statement for this schema: `{s}` in the text becomes its name.
+    pub(crate) fn fill(&self, template: &str) -> String {
+        template.replace("{s}", &self.0)
+    }
+}
+
+impl Default for SchemaName {
+    fn default() -> Self {
+        SchemaName("picloud".into())
+    }
+}
+
+impl fmt::Display for SchemaName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for SchemaName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+/// A step of the schema. Never edited once it has been released: databases have it.
+pub(crate) struct Migration {
+    pub(crate) version: i32,
+    pub(crate) name: &'static str,
+    pub(crate) text: &'static str,
+}
+
+/// Every step, in order.
+pub(crate) const MIGRATIONS: &[Migration] =
+    &[Migration { version: 1, name: "first", text: include_str!("../migrations/0001_first.sql") }];
+
+/// The version of a schema that is up to date.
+pub(crate) fn latest() -> i32 {
+    MIGRATIONS.last().map_or(0, |migration| migration.version)
+}
+
+impl Migration {
+    pub(crate) fn checksum(&self) -> Vec<u8> {
+        Sha256::digest(self.text.as_bytes()).to_vec()
+    }
+}
+
+/// Brings the schema up to date, in one transaction. Processes that do so at the same time wait for each other: the lock
+/// is the transaction's, since one of the session would break through a pooler.
+pub(crate) async fn migrate(connection: &mut PgConnection, schema: &SchemaName) -> Result<()> {
+    let mut tx = connection.begin().await.map_err(of_database)?;
+    sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended('picloud migrations ' || $1, 0))")
+        .bind(schema.as_str())
+        .execute(&mut *tx)
+        .await
+        .map_err(of_database)?;
+    let begin = schema.fill(
+        "CREATE SCHEMA IF NOT EXISTS {s};
+         CREATE TABLE IF NOT EXISTS {s}.migrations (
+             version integer PRIMARY KEY, name text NOT NULL, checksum bytea NOT NULL,
+             applied_at timestamptz NOT NULL DEFAULT now()
+         );",
+    );
+    sqlx::raw_sql(AssertSqlSafe(begin)).execute(&mut *tx).await.map_err(of_database)?;
+    let known = schema.fill("SELECT version, checksum FROM {s}.migrations ORDER BY version");
+    let known: Vec<(i32, Vec<u8>)> = sqlx::query(AssertSqlSafe(known))
+        .fetch_all(&mut *tx)
+        .await
+        .map_err(of_database)?
+        .iter()
+        .map(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
+        .collect::<sqlx::Result<_>>()
+        .map_err(of_database)?;
+    for (version, checksum) in &known {
+        match MIGRATIONS.iter().find(|migration| migration.version == *version) {
+            None => return Err(too_new(schema, *version)),
+            Some(migration) if migration.checksum() != *checksum => {
+                return Err(Error::new(
+                    ErrorKind::Conflict,
+                    "postgres.edited_migration",
+                    format!(
+                        "migration {version} ({}) of schema {schema} is not the one that this version of picloud has",
+                        migration.name
+                    ),
+                ));
+            }
+            Some(_) => {}
+        }
+    }
+    let done = |migration: &Migration| known.iter().any(|(version, _)| *version == migration.version);
+    for migration in MIGRATIONS.iter().filter(|migration| !done(migration)) {
+        sqlx::raw_sql(AssertSqlSafe(schema.fill(migration.text)))
+            .execute(&mut *tx)
+            .await
+            .map_err(of_database)?;
+        let note = schema.fill("INSERT INTO {s}.migrations (version, name, checksum) VALUES ($1, $2, $3)");
+        sqlx::query(AssertSqlSafe(note))
+            .bind(migration.version)
+            .bind(migration.name)
+            .bind(migration.checksum())
+            .execute(&mut *tx)
+            .await
+            .map_err(of_database)?;
+    }
+    tx.commit().await.map_err(of_database)
+}
+
+fn too_new(schema: &SchemaName, version: i32) -> Error {
+    Error::new(
+        ErrorKind::Unsupported,
+        "postgres.newer_schema",
+        format!(
+            "schema {schema} has migration {version}; this version of picloud knows {} at most",
+            latest()
+        ),
+    )
+}
+
+/// Whether a schema whose latest migration is `found` can be worked with.
+pub(crate) fn check_version(schema: &SchemaName, found: Option<i32>) -> Result<()> {
+    match found {
+        Some(version) if version == latest() => Ok(()),
+        Some(version) if version > latest() => Err(too_new(schema, version)),
+        found => Err(not_migrated().with("schema", schema).with("found", found.unwrap_or(0))),
+    }
+}
+
+/// The schema is missing or older than this version.
+pub(crate) fn not_migrated() -> Error {
+    Error::new(
+        ErrorKind::Unsupported,
+        "postgres.not_migrated",
+        "the schema is missing or not up to date; call PostgresBackend::migrate",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn released_migrations_are_as_they_were() {
+        let checksums: Vec<_> = MIGRATIONS
+            .iter()
+            .map(|migration| {
+                let hex: String = migration.checksum().iter().map(|byte| format!("{byte:02x}")).collect();
+                (migration.version, hex)
+            })
+            .collect();
+        assert_eq!(checksums, [(1, FIRST.to_owned())]);
+    }
+
+    const FIRST: &str = "3eb304335068e137f386eeaa9bd48e344132e3aa5ceb283b83ca6f31b96f7522";
+
+    #[test]
+    fn versions_grow_by_one() {
+        let versions: Vec<_> = MIGRATIONS.iter().map(|migration| migration.version).collect();
+        assert_eq!(versions, (1..=latest()).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_name_that_could_end_a_statement_is_refused() {
+        for wrong in ["", "a;b", "A", "1a", "a-b", "\"a\"", "pg_x", "a b", &"a".repeat(64)] {
+            assert_eq!(SchemaName::new(wrong).unwrap_err().code(), "postgres.invalid_schema", "{wrong:?}");
+        }
+        assert_eq!(SchemaName::new("_tenant_7").unwrap().as_str(), "_tenant_7");
+    }
+}

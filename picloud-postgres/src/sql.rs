@@ -1,0 +1,253 @@
+//! Every statement, built once at start: the only place where text becomes SQL.
+//!
+//! What varies in the text is the name of the schema, which was checked when it was made. Everything that comes from
+//! callers is a bound parameter.
+
+use std::sync::Arc;
+
+use sqlx::postgres::PgArguments;
+use sqlx::query::Query;
+use sqlx::{AssertSqlSafe, Postgres};
+
+use crate::schema::SchemaName;
+
+/// A statement.
+#[derive(Debug, Clone)]
+pub(crate) struct Statement(Arc<str>);
+
+impl Statement {
+    /// The statement, to bind its parameters.
+    pub(crate) fn query(&self) -> Query<'static, Postgres, PgArguments> {
+        sqlx::query(AssertSqlSafe(self.0.clone()))
+    }
+
+    #[cfg(test)]
+    pub(crate) fn text(&self) -> &str {
+        &self.0
+    }
+}
+
+macro_rules! statements {
+    ($($(#[$doc:meta])* $name:ident = $text:expr;)*) => {
+        /// The statements for one schema.
+        #[derive(Debug)]
+        pub(crate) struct Sql { $($(#[$doc])* pub(crate) $name: Statement,)* }
+
+        impl Sql {
+            pub(crate) fn new(schema: &SchemaName) -> Self {
+                Sql { $($name: Statement(schema.fill(&$text).into()),)* }
+            }
+        }
+    };
+}
+
+/// A write to one key: previous value, write and outbox rows in one statement.
+///
+/// `old` locks the entry and sees it as it is then. The write takes place only if the entry still has the version that
+/// `old` saw: one that was inserted in between is not seen by `old`, and then nothing is written and the caller repeats.
+/// `code` says whether the write takes place, `value` and `expires_at` what is written, `op` what it turns out to be.
+fn kv_write(code: &str, value: &str, expires_at: &str, op: &str, payload_value: &str) -> String {
+    KV_WRITE
+        .replace("{code}", code)
+        .replace("{value}", value)
+        .replace("{expires_at}", expires_at)
+        .replace("{op}", op)
+        .replace("{payload_value}", payload_value)
+}
+
+const KV_WRITE: &str = r#"
+WITH app AS MATERIALIZED (
+    SELECT 1 WHERE $4::bigint IS NULL OR EXISTS (SELECT 1 FROM {s}.apps WHERE id = $1 AND revision = $4)
+), old AS MATERIALIZED (
+    SELECT value, version, expires_at, expires_at IS NULL OR expires_at > now() AS alive
+    FROM {s}.kv WHERE app = $1 AND collection = $2 AND key = $3 AND EXISTS (SELECT 1 FROM app)
+    FOR UPDATE
+), want AS MATERIALIZED (
+    SELECT {code} AS code, {value} AS value, {expires_at} AS expires_at, old.version AS seen,
+           CASE WHEN old.alive THEN old.value END AS prev, coalesce(old.alive, false) AS alive
+    FROM app LEFT JOIN old ON true
+), put AS (
+    INSERT INTO {s}.kv AS kv (app, collection, key, value, version, expires_at)
+    SELECT $1, $2, $3, want.value, nextval('{s}.kv_version'), want.expires_at FROM want WHERE want.code = 'done'
+    ON CONFLICT (app, collection, key) DO UPDATE
+    SET value = excluded.value, version = nextval('{s}.kv_version'), expires_at = excluded.expires_at
+    WHERE kv.version IS NOT DISTINCT FROM (SELECT seen FROM want)
+    RETURNING version
+), fired AS (
+    INSERT INTO {s}.outbox (id, app, kind, trigger, script, payload, trigger_depth, trace, request, parent, occurred_at, run_at)
+    SELECT row.id, $1, 'kv', row.trigger, row.script,
+           '{"collection":' || $13 || ',"key":' || $14 || ',"op":"' || row.op
+           || '","prev_value":' || coalesce(want.prev, 'null') || ',"value":' || {payload_value}
+           || ',"version":' || put.version || '}',
+           $9, $10, $11, $12, now(), now()
+    FROM put, want, unnest($5::uuid[], $6::text[], $7::uuid[], $8::uuid[]) AS row (id, op, trigger, script)
+    WHERE row.op = {op}
+    RETURNING 1
+)
+SELECT EXISTS (SELECT 1 FROM app) AS fresh, (SELECT code FROM want) AS code, (SELECT value FROM want) AS value,
+       EXISTS (SELECT 1 FROM put) AS written, (SELECT count(*) FROM fired) AS fired
+"#;
+
+const INSERT_OR_UPDATE: &str = "CASE WHEN want.alive THEN 'update' ELSE 'insert' END";
+
+/// The columns of a row of the outbox, in the order in which they are read.
+const ROW: &str =
+    "id, app, kind, trigger, script, payload, trigger_depth, trace, request, parent, occurred_at";
+
+fn with_row(text: &str) -> String {
+    text.replace("{row}", ROW).replace("{o.row}", &format!("o.{}", ROW.replace(", ", ", o.")))
+}
+
+statements! {
+    schema_version = "SELECT max(version) FROM {s}.migrations";
+
+    kv_get = "SELECT value FROM {s}.kv WHERE app = $1 AND collection = $2 AND key = $3
+              AND (expires_at IS NULL OR expires_at > now())";
+    kv_get_many = "SELECT key, value FROM {s}.kv WHERE app = $1 AND collection = $2 AND key = ANY($3)
+              AND (expires_at IS NULL OR expires_at > now())";
+    kv_list = "SELECT key, value FROM {s}.kv WHERE app = $1 AND collection = $2 AND key >= $3 AND key < $4
+              AND (expires_at IS NULL OR expires_at > now()) ORDER BY key LIMIT $5";
+    /// Without rows to take along nobody needs to know what was there before.
+    kv_set_silent = "INSERT INTO {s}.kv AS kv (app, collection, key, value, version, expires_at)
+              SELECT $1, $2, $3, $4, nextval('{s}.kv_version'), now() + make_interval(secs => $5)
+              WHERE $6::bigint IS NULL OR EXISTS (SELECT 1 FROM {s}.apps WHERE id = $1 AND revision = $6)
+              ON CONFLICT (app, collection, key) DO UPDATE
+              SET value = excluded.value, version = nextval('{s}.kv_version'), expires_at = excluded.expires_at";
+    /// $15 value, $16 seconds to live.
+    kv_set = kv_write("'done'", "$15::text", "now() + make_interval(secs => $16)", INSERT_OR_UPDATE, "want.value");
+    kv_delete = kv_write(
+        "CASE WHEN old.alive THEN 'done' ELSE 'no' END", "''::text", "'-infinity'::timestamptz", "'delete'", "'null'",
+    );
+    /// $15 by how much. Canonical text of an integer has no leading zero; the largest have nineteen digits.
+    kv_increment = kv_write(
+        "CASE WHEN NOT coalesce(old.alive, false) THEN 'done'
+              WHEN old.value !~ '^(0|-?[1-9][0-9]{0,18})$' THEN 'not_an_integer'
+              WHEN old.value::numeric NOT BETWEEN -9223372036854775808 AND 9223372036854775807 THEN 'not_an_integer'
+              WHEN old.value::numeric + $15::bigint NOT BETWEEN -9223372036854775808 AND 9223372036854775807 THEN 'overflow'
+              ELSE 'done' END",
+        "CASE WHEN NOT coalesce(old.alive, false) THEN ($15::bigint)::text
+              WHEN old.value ~ '^(0|-?[1-9][0-9]{0,18})$' THEN (old.value::numeric + $15::bigint)::text
+              ELSE '' END",
+        "CASE WHEN old.alive THEN old.expires_at END",
+        INSERT_OR_UPDATE,
+        "want.value",
+    );
+    /// $15 what is expected, $16 what is written then.
+    kv_compare_and_set = kv_write(
+        "CASE WHEN CASE WHEN old.alive THEN old.value END IS NOT DISTINCT FROM $15::text THEN 'done' ELSE 'no' END",
+        "$16::text",
+        "CASE WHEN old.alive THEN old.expires_at END",
+        INSERT_OR_UPDATE,
+        "want.value",
+    );
+    /// What has been dead for a minute: by then no writer is left that began before.
+    kv_sweep = "WITH dead AS (
+                  SELECT app, collection, key FROM {s}.kv WHERE expires_at < now() - interval '1 minute'
+                  LIMIT 5000 FOR UPDATE SKIP LOCKED
+              ) DELETE FROM {s}.kv USING dead
+              WHERE kv.app = dead.app AND kv.collection = dead.collection AND kv.key = dead.key
+              AND kv.expires_at < now() - interval '1 minute'";
+
+    app_create = "INSERT INTO {s}.apps (id, slug, created_at) VALUES ($1, $2, $3)";
+    apps = "SELECT id, slug, created_at, revision FROM {s}.apps ORDER BY id";
+    app = "SELECT id, slug, created_at, revision FROM {s}.apps WHERE id = $1";
+    app_lock = "SELECT revision FROM {s}.apps WHERE id = $1 FOR UPDATE";
+    app_revise = "UPDATE {s}.apps SET revision = $2, changed_at = clock_timestamp() WHERE id = $1";
+    /// Changes whenever any app did, however it is asked for.
+    apps_mark = "SELECT count(*) || ' ' || coalesce(sum(revision), 0) || ' ' || coalesce(max(changed_at)::text, '') FROM {s}.apps";
+    scripts = "SELECT v.script, v.name, v.kind, v.version, v.source, v.sandbox::text, v.timeout_seconds, v.owner::text, v.created_at, v.updated_at
+              FROM {s}.scripts s JOIN {s}.script_versions v ON v.app = s.app AND v.script = s.id AND v.version = s.version
+              WHERE s.app = $1 ORDER BY s.name";
+    script_versions = "SELECT script, name, kind, version, source, sandbox::text, timeout_seconds, owner::text, created_at, updated_at
+              FROM {s}.script_versions WHERE app = $1 AND script = $2 ORDER BY version DESC";
+    script_put_version = "INSERT INTO {s}.script_versions
+              (app, script, version, name, kind, source, sandbox, timeout_seconds, owner, created_at, updated_at)
+              VALUES ($1, $2, $3, $4, $5, $6, $7::text::json, $8, $9::text::json, $10, $11)
+              ON CONFLICT (app, script, version) DO UPDATE SET name = excluded.name, kind = excluded.kind, source = excluded.source,
+              sandbox = excluded.sandbox, timeout_seconds = excluded.timeout_seconds, owner = excluded.owner,
+              created_at = excluded.created_at, updated_at = excluded.updated_at";
+    script_put = "INSERT INTO {s}.scripts (app, id, name, version)
+              SELECT app, script, name, version FROM {s}.script_versions WHERE app = $1 AND script = $2 ORDER BY version DESC LIMIT 1
+              ON CONFLICT (app, id) DO UPDATE SET name = excluded.name, version = excluded.version";
+    script_delete = "WITH gone AS (DELETE FROM {s}.scripts WHERE app = $1 AND id = $2),
+              versions AS (DELETE FROM {s}.script_versions WHERE app = $1 AND script = $2),
+              routes AS (DELETE FROM {s}.routes WHERE app = $1 AND script = $2)
+              DELETE FROM {s}.triggers WHERE app = $1 AND script = $2";
+    name_taken = "SELECT name FROM {s}.scripts WHERE app = $1 GROUP BY name HAVING count(*) > 1 ORDER BY name LIMIT 1";
+    no_such_script = "SELECT what, script FROM (
+                  SELECT 'route' AS what, script FROM {s}.routes WHERE app = $1
+                  UNION ALL SELECT 'trigger', script FROM {s}.triggers WHERE app = $1
+              ) AS target WHERE NOT EXISTS (SELECT 1 FROM {s}.scripts s WHERE s.app = $1 AND s.id = target.script)
+              ORDER BY what, script LIMIT 1";
+    routes = "SELECT id, script, method, host, path, dispatch_mode, owner::text, created_at FROM {s}.routes WHERE app = $1 ORDER BY id";
+    route_put = "INSERT INTO {s}.routes (app, id, script, method, host, path, dispatch_mode, owner, created_at)
+              VALUES ($1, $2, $3, $4, $5, $6, $7, $8::text::json, $9)
+              ON CONFLICT (app, id) DO UPDATE SET script = excluded.script, method = excluded.method, host = excluded.host,
+              path = excluded.path, dispatch_mode = excluded.dispatch_mode, owner = excluded.owner, created_at = excluded.created_at";
+    route_delete = "DELETE FROM {s}.routes WHERE app = $1 AND id = $2";
+    triggers = "SELECT id, script, kind::text, enabled, dispatch_mode, retry::text, registered_by::text, owner::text, created_at
+              FROM {s}.triggers WHERE app = $1 ORDER BY id";
+    trigger_put = "INSERT INTO {s}.triggers (app, id, script, kind, enabled, dispatch_mode, retry, registered_by, owner, created_at)
+              VALUES ($1, $2, $3, $4::text::json, $5, $6, $7::text::json, $8::text::json, $9::text::json, $10)
+              ON CONFLICT (app, id) DO UPDATE SET script = excluded.script, kind = excluded.kind, enabled = excluded.enabled,
+              dispatch_mode = excluded.dispatch_mode, retry = excluded.retry, registered_by = excluded.registered_by,
+              owner = excluded.owner, created_at = excluded.created_at";
+    trigger_delete = "DELETE FROM {s}.triggers WHERE app = $1 AND id = $2";
+    notify = "SELECT pg_notify($1, '')";
+
+    outbox_enqueue = with_row("INSERT INTO {s}.outbox ({row}, run_at)
+              SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, now() WHERE EXISTS (SELECT 1 FROM {s}.apps WHERE id = $2)");
+    worker_beat = "INSERT INTO {s}.workers (id, beat_at) VALUES ($1, clock_timestamp())
+              ON CONFLICT (id) DO UPDATE SET beat_at = clock_timestamp() WHERE workers.gone_at IS NULL RETURNING 1";
+    /// With `now()` and this index an empty claim is one look, however many rows wait for their time.
+    outbox_claim = with_row("WITH due AS MATERIALIZED (
+                  SELECT id FROM {s}.outbox WHERE state = 0 AND run_at <= now()
+                  AND EXISTS (SELECT 1 FROM {s}.workers WHERE id = $1 AND gone_at IS NULL)
+                  ORDER BY run_at, id LIMIT $2 FOR UPDATE SKIP LOCKED
+              ) UPDATE {s}.outbox o SET state = 1, attempt = o.attempt + 1, claim = o.claim + 1, worker = $1
+              FROM due WHERE o.id = due.id RETURNING {o.row}, o.attempt, o.claim, o.run_at");
+    outbox_remove = "DELETE FROM {s}.outbox o USING unnest($2::uuid[], $3::bigint[]) AS s (id, claim)
+              WHERE o.id = s.id AND o.claim = s.claim AND o.worker = $1 AND o.state = 1 RETURNING o.id";
+    outbox_put_back = "UPDATE {s}.outbox o SET state = 0, worker = NULL, run_at = now() + s.after * interval '1 microsecond',
+              attempt = greatest(o.attempt - s.give_back, 0)
+              FROM unnest($2::uuid[], $3::bigint[], $4::bigint[], $5::integer[]) AS s (id, claim, after, give_back)
+              WHERE o.id = s.id AND o.claim = s.claim AND o.worker = $1 AND o.state = 1 RETURNING o.id";
+    outbox_bury = with_row("WITH gone AS (
+                  DELETE FROM {s}.outbox o USING unnest($2::uuid[], $3::bigint[], $4::text[], $5::text[]) AS s (id, claim, reason, error)
+                  WHERE o.id = s.id AND o.claim = s.claim AND o.worker = $1 AND o.state = 1
+                  RETURNING {o.row}, o.attempt, s.reason, s.error
+              ) INSERT INTO {s}.dead_letters ({row}, attempts, reason, error, died_at)
+              SELECT {row}, attempt, reason, error, now() FROM gone RETURNING id");
+    workers_gone = "UPDATE {s}.workers SET gone_at = now()
+              WHERE gone_at IS NULL AND id <> $1 AND beat_at <= clock_timestamp() - $2 * interval '1 microsecond'
+              AND EXISTS (SELECT 1 FROM {s}.workers me WHERE me.id = $1 AND me.gone_at IS NULL)";
+    outbox_take_over = with_row("WITH lost AS MATERIALIZED (
+                  SELECT o.id FROM {s}.outbox o JOIN {s}.workers w ON w.id = o.worker
+                  WHERE o.state = 1 AND w.gone_at IS NOT NULL
+                  AND EXISTS (SELECT 1 FROM {s}.workers me WHERE me.id = $1 AND me.gone_at IS NULL)
+                  ORDER BY o.id LIMIT $2 FOR UPDATE OF o SKIP LOCKED
+              ) UPDATE {s}.outbox o SET claim = o.claim + 1, worker = $1
+              FROM lost WHERE o.id = lost.id RETURNING {o.row}, o.attempt, o.claim, o.run_at");
+    /// For an hour a worker that was taken over is told so when it comes back.
+    workers_forget = "DELETE FROM {s}.workers w WHERE w.gone_at < now() - interval '1 hour'
+              AND NOT EXISTS (SELECT 1 FROM {s}.outbox o WHERE o.worker = w.id AND o.state = 1)";
+    worker_retire = "WITH mine AS (
+                  UPDATE {s}.outbox SET state = 0, worker = NULL, run_at = now(), attempt = greatest(attempt - 1, 0)
+                  WHERE worker = $1 AND state = 1
+              ) DELETE FROM {s}.workers WHERE id = $1";
+    outbox_next_due = "SELECT greatest(extract(epoch FROM run_at - now()) * 1000000, 0)::bigint
+              FROM {s}.outbox WHERE state = 0 ORDER BY run_at, id LIMIT 1";
+    outbox_waiting = with_row("SELECT {row} FROM {s}.outbox WHERE app = $1 ORDER BY id LIMIT $2");
+    outbox_vacuum = "VACUUM {s}.outbox";
+    dead_letters = with_row("SELECT {row}, attempts, reason, error, died_at FROM {s}.dead_letters
+              WHERE app = $1 ORDER BY died_at DESC, id DESC LIMIT $2");
+
+    executions_write = "INSERT INTO {s}.executions (app, id, script, status, started_at, record)
+              SELECT app, id, script, status, '2000-01-01T00:00:00Z'::timestamptz + started_at * interval '1 microsecond', record::json
+              FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::bigint[], $6::text[])
+              AS record (app, id, script, status, started_at, record) ON CONFLICT (app, id) DO NOTHING";
+    executions_list = "SELECT record::text FROM {s}.executions WHERE app = $1
+              AND (started_at, id) < ($2, $3) AND ($4::uuid IS NULL OR script = $4) AND ($5::text IS NULL OR status = $5)
+              ORDER BY started_at DESC, id DESC LIMIT $6";
+    execution_get = "SELECT record::text FROM {s}.executions WHERE app = $1 AND id = $2";
+}

@@ -1,0 +1,25 @@
+//! The Postgres backend keeps every contract.
+
+use std::sync::Arc;
+
+use picloud_core::async_trait;
+use picloud_core::conformance::{self, Harness, World};
+use picloud_postgres::{PostgresBackend, PostgresConfig, SchemaName};
+
+struct Postgres;
+
+#[async_trait]
+impl Harness for Postgres {
+    async fn world(&self) -> World {
+        let schema = SchemaName::new(picloud_test_postgres::unused_schema()).expect("a name");
+        let config = PostgresConfig::default().schema(schema);
+        let backend =
+            PostgresBackend::connect_url(&picloud_test_postgres::url(), config).await.expect("a server");
+        backend.migrate().await.expect("a schema");
+        World::new(Arc::new(backend))
+    }
+}
+
+fn main() {
+    conformance::main(Postgres);
+}
