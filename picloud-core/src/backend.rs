@@ -105,7 +105,9 @@ impl<B: Backend + ?Sized> Backend for Arc<B> {
 /// - Dropped without a commit, a transaction leaves nothing.
 /// - Every service keeps its own contract inside. An expected outcome (a failed compare-and-set or increment, a stale
 ///   revision) leaves the transaction as it was, good to go on.
-/// - Calls take effect one after the other; what others commit meanwhile becomes visible.
+/// - Calls take effect one after the other; what others commit meanwhile becomes visible. A backend may let others wait
+///   for the end instead, with all that they write to services.
+/// - The time inside may stand still where it began: what expires meanwhile may still be seen.
 /// - After its end every service answers [`tx_closed`]. A transaction that is open for longer than
 ///   [`MAX_TRANSACTION`] is ended by the backend, since it may hold others up.
 #[async_trait]

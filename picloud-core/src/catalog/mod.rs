@@ -57,7 +57,8 @@ pub enum CatalogChange {
 /// - It does nothing and answers [`stale_revision`] when the app's revision is not the expected one, so of
 ///   two concurrent change sets that expect the same revision exactly one succeeds.
 /// - The steps take effect in order. Steps may not leave two scripts of one name ([`name_taken`]), nor a route
-///   or trigger to a script that does not exist ([`no_such_script`]).
+///   or trigger to a script that does not exist ([`no_such_script`]). Of several such faults a name is told first, then
+///   a route, then a trigger.
 /// - Deleting what does not exist is not an error.
 /// - An empty change set that expects the right revision succeeds and changes nothing, not even the revision.
 /// - A script's versions are kept until the script is deleted.

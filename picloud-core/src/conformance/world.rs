@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::Collection;
@@ -19,13 +19,13 @@ pub struct World {
     pass_time: Option<Hook<Duration, ()>>,
     outbox_rows: Option<Hook<AppId, Vec<(FanoutRow, Json)>>>,
     /// Where collections are written to, if not directly.
-    within: Option<Box<dyn Transaction>>,
+    within: Mutex<Option<Box<dyn Transaction>>>,
 }
 
 impl World {
     /// A world in which time passes by itself and the outbox is read through the backend.
     pub fn new(backend: Arc<dyn Backend>) -> Self {
-        World { backend, pass_time: None, outbox_rows: None, within: None }
+        World { backend, pass_time: None, outbox_rows: None, within: Mutex::new(None) }
     }
 
     /// Lets time pass by calling `hook`: for backends whose clock can be moved. Without it cases wait for the
@@ -51,10 +51,15 @@ impl World {
         self
     }
 
+    /// A new transaction.
+    pub(crate) async fn transaction(&self) -> Result<Box<dyn Transaction>> {
+        self.backend.transaction().await
+    }
+
     /// The same world, whose collections are those of one transaction.
-    pub(crate) async fn within_transaction(mut self) -> Result<Self> {
-        self.within = Some(self.backend.transaction().await?);
-        Ok(self)
+    pub(crate) async fn within_transaction(self) -> Result<Self> {
+        let within = Mutex::new(Some(self.transaction().await?));
+        Ok(World { within, ..self })
     }
 
     pub(crate) fn backend(&self) -> &dyn Backend {
@@ -68,7 +73,13 @@ impl World {
         }
     }
 
+    /// The rows of an app that wait to be delivered. Ends the transaction that the collections are in, if they are in
+    /// one: its rows are not to be seen before.
     pub(crate) async fn outbox_rows(&self, app: AppId) -> Result<Vec<(FanoutRow, Json)>> {
+        let within = self.within.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(within) = within {
+            within.commit().await?;
+        }
         match &self.outbox_rows {
             Some(hook) => Ok(hook(app).await),
             None => {
@@ -104,8 +115,10 @@ impl World {
 
     /// The same collection of any app.
     pub(crate) fn collection_of(&self, app: AppId) -> Result<Collection> {
-        let services = self.within.as_ref().map(|within| within.services());
-        self.collection_in(services.map_or_else(|| self.backend.kv(), |services| services.kv), app)
+        let within = self.within.lock().unwrap_or_else(PoisonError::into_inner);
+        let kv = within.as_ref().map_or_else(|| self.backend.kv(), |within| within.services().kv);
+        drop(within);
+        self.collection_in(kv, app)
     }
 
     /// The same collection of any app, by this service.

@@ -19,15 +19,24 @@ pub(crate) fn cases() -> Vec<Case> {
         atomic::cases(),
         isolation::cases(),
         fanout::cases(),
+        fanout::cases_with_expiry(),
         revision::cases(),
     ]
     .concat()
 }
 
-/// The cases that hold inside a transaction as well, run there. Not those about time, which may stand still inside, and
-/// not those about the outbox, whose rows are not to be seen before the end.
+/// The cases that hold inside a transaction as well, run there. Not those about time, which may stand still inside. Where
+/// a case looks at the outbox, the transaction is committed first, since nobody sees its rows before.
 pub(crate) fn cases_within_transaction() -> Vec<Case> {
-    let inside = [values::cases(), list::cases(), atomic::cases(), isolation::cases()].concat();
+    let inside = [
+        values::cases(),
+        list::cases(),
+        atomic::cases(),
+        isolation::cases(),
+        fanout::cases(),
+        revision::cases(),
+    ]
+    .concat();
     inside.into_iter().map(Case::within_transaction).collect()
 }
 

@@ -45,7 +45,8 @@ use crate::{AppId, Result};
 /// - [`Verdict::Release`] gives the attempt back; [`Verdict::Retry`] does not.
 /// - [`take_over`](Outbox::take_over) hands the rows of workers that were silent for `lease` to this worker, each under a
 ///   new claim number and without counting an attempt. Rows of workers that beat in time are never taken.
-/// - A worker that was taken over is told so by its next [`beat`](Outbox::beat), and can claim nothing from then on.
+/// - A worker that was taken over is told so by its next [`beat`](Outbox::beat), and can claim and take over nothing from
+///   then on. Nor can one that has not registered, or has retired.
 /// - Whatever becomes due, wherever it was written, is noticed by [`notices`](Outbox::notices) or by asking again: a
 ///   notice may be missed, the outbox is the truth.
 /// - Times are those of the backend's clock: a database's own where it has one, so that clocks of nodes do not matter.
@@ -58,15 +59,14 @@ pub trait Outbox: Debug + Send + Sync + 'static {
     /// `app.not_found`.
     async fn enqueue(&self, row: &OutboxRow) -> Result<()>;
 
-    /// Registers a worker, or shows that it is alive. `false`: it was taken over, and its rows are lost to it. A worker
-    /// that is not registered claims nothing.
+    /// Registers a worker, or shows that it is alive. `false`: it was taken over, and its rows are lost to it.
     async fn beat(&self, worker: WorkerId) -> Result<bool>;
 
     /// Gives at most `limit` due rows to the worker.
     async fn claim(&self, worker: WorkerId, limit: usize) -> Result<Vec<Claimed>>;
 
     /// Ends or puts back rows of this worker, each by itself; answers those that were not with it under that claim any
-    /// more. Settling the same claim twice is such a case.
+    /// more. Settling the same claim twice is such a case, in one batch too: the first time counts.
     async fn settle(&self, worker: WorkerId, settlements: &[Settlement]) -> Result<Vec<Settlement>>;
 
     /// Gives at most `limit` rows of workers that have been silent for `lease` to this worker.

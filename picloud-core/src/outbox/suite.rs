@@ -8,6 +8,8 @@ mod workers;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use super::{Claimed, EventKind, Outbox, OutboxRow, Settlement, Verdict, WorkerId};
 use crate::conformance::{Case, World};
 use crate::{AppId, EventId, ExecutionId, Json, RequestId, Result, ScriptId, Timestamp, TraceId, TriggerId};
@@ -100,6 +102,12 @@ impl Events {
         self.world.pass_time(PAST_LEASE).await;
         Ok((worker, claimed))
     }
+}
+
+/// Fails unless the number changes within a time that no working backend needs.
+async fn assert_noticed(mut notices: watch::Receiver<u64>) {
+    let noticed = tokio::time::timeout(Duration::from_secs(5), notices.changed()).await;
+    assert!(noticed.is_ok_and(|noticed| noticed.is_ok()), "nothing was noticed");
 }
 
 const LEASE: Duration = Duration::from_secs(1);

@@ -21,8 +21,15 @@ pub(super) fn cases() -> Vec<Case> {
         a_trigger_to_a_missing_script_is_refused,
         a_trigger_may_come_before_its_script_within_a_change_set,
         a_missing_script_is_told_of_a_route_before_a_trigger,
+        a_taken_name_is_told_before_a_missing_script,
         a_trigger_of_another_app_cannot_be_deleted,
         a_trigger_cannot_lead_to_a_script_of_another_app,
+        a_trigger_id_of_another_app_is_free,
+        every_backoff_and_registrant_reads_back,
+        deleting_a_missing_trigger_is_no_error,
+        a_trigger_to_a_script_deleted_before_is_refused,
+        steps_on_triggers_take_effect_in_order,
+        a_trigger_alone_makes_a_greater_revision,
     ]
 }
 
@@ -144,4 +151,87 @@ async fn a_trigger_cannot_lead_to_a_script_of_another_app(world: World) -> Resul
     theirs.apply(&[PutScript(one.clone())]).await?;
     let across = [PutTrigger(trigger(&world, one.id)?)];
     mine.assert_refused(&across, Revision(0), "trigger.no_such_script").await
+}
+
+async fn a_trigger_id_of_another_app_is_free(world: World) -> Result<()> {
+    let (mine, theirs) = (Catalogued::new(&world).await?, Catalogued::new(&world).await?);
+    let (own, other) = (script(&world, "a")?, script(&world, "a")?);
+    let their_trigger = trigger(&world, other.id)?;
+    let my_trigger = TriggerRecord { id: their_trigger.id, enabled: false, ..trigger(&world, own.id)? };
+    theirs.apply(&[PutScript(other), PutTrigger(their_trigger.clone())]).await?;
+    mine.apply(&[PutScript(own), PutTrigger(my_trigger.clone())]).await?;
+    let found = (mine.snapshot().await?.triggers, theirs.snapshot().await?.triggers);
+    assert_eq!(found, (vec![my_trigger], vec![their_trigger]));
+    Ok(())
+}
+
+async fn every_backoff_and_registrant_reads_back(world: World) -> Result<()> {
+    let shop = Catalogued::new(&world).await?;
+    let one = script(&world, "a")?;
+    let kinds = [PrincipalKind::User, PrincipalKind::ApiKey, PrincipalKind::Host, PrincipalKind::Caller];
+    let backoffs = [Backoff::Exponential, Backoff::Linear, Backoff::Constant];
+    let mut put = Vec::new();
+    for kind in kinds {
+        for backoff in backoffs {
+            let retry = RetryPolicy { backoff, ..RetryPolicy::default() };
+            let registered_by = Registrant { kind, id: String::new() };
+            put.push(TriggerRecord { retry, registered_by, ..trigger(&world, one.id)? });
+        }
+    }
+    let steps: Vec<_> = put.iter().cloned().map(PutTrigger).collect();
+    shop.apply(&[vec![PutScript(one)], steps].concat()).await?;
+    assert_eq!(shop.snapshot().await?.triggers, put);
+    Ok(())
+}
+
+async fn deleting_a_missing_trigger_is_no_error(world: World) -> Result<()> {
+    let shop = Catalogued::new(&world).await?;
+    shop.apply(&[DeleteTrigger(TriggerId::new()), PutScript(script(&world, "a")?)]).await?;
+    assert_eq!(shop.names().await?, ["a"]);
+    Ok(())
+}
+
+async fn a_trigger_to_a_script_deleted_before_is_refused(world: World) -> Result<()> {
+    let shop = Catalogued::new(&world).await?;
+    let one = script(&world, "a")?;
+    let revision = shop.apply(&[PutScript(one.clone())]).await?;
+    let changes = [DeleteScript(one.id), PutTrigger(trigger(&world, one.id)?)];
+    shop.assert_refused(&changes, revision, "trigger.no_such_script").await
+}
+
+async fn steps_on_triggers_take_effect_in_order(world: World) -> Result<()> {
+    let shop = Catalogued::new(&world).await?;
+    let one = script(&world, "a")?;
+    let (gone, back) = (trigger(&world, one.id)?, trigger(&world, one.id)?);
+    shop.apply(&[
+        PutScript(one),
+        PutTrigger(gone.clone()),
+        DeleteTrigger(gone.id),
+        DeleteTrigger(back.id),
+        PutTrigger(back.clone()),
+    ])
+    .await?;
+    assert_eq!(shop.snapshot().await?.triggers, [back]);
+    Ok(())
+}
+
+async fn a_trigger_alone_makes_a_greater_revision(world: World) -> Result<()> {
+    let shop = Catalogued::new(&world).await?;
+    let one = script(&world, "a")?;
+    let with_script = shop.apply(&[PutScript(one.clone())]).await?;
+    let trigger = trigger(&world, one.id)?;
+    let with_trigger = shop.apply(&[PutTrigger(trigger.clone())]).await?;
+    let without = shop.apply(&[DeleteTrigger(trigger.id)]).await?;
+    assert!(with_script < with_trigger && with_trigger < without, "{with_trigger:?}, then {without:?}");
+    Ok(())
+}
+
+async fn a_taken_name_is_told_before_a_missing_script(world: World) -> Result<()> {
+    let shop = Catalogued::new(&world).await?;
+    let changes = [
+        PutTrigger(trigger(&world, ScriptId::new())?),
+        PutScript(script(&world, "a")?),
+        PutScript(script(&world, "a")?),
+    ];
+    shop.assert_refused(&changes, Revision(0), "script.name_taken").await
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::{Events, HOUR, ids, release_now, retry_now};
+use super::{Events, HOUR, LEASE, ids, release_now, retry_now};
 use crate::Result;
 use crate::conformance::{Case, World, case_list, together};
 use crate::outbox::{Verdict, WorkerId};
@@ -21,6 +21,9 @@ pub(super) fn cases() -> Vec<Case> {
         a_row_is_claimed_when_it_is_due,
         a_worker_that_is_not_registered_claims_nothing,
         claim_numbers_of_a_row_never_repeat,
+        claim_numbers_never_repeat_across_workers,
+        a_retired_worker_claims_nothing,
+        a_released_row_waits_as_long_as_it_was_told,
     ]
 }
 
@@ -145,5 +148,37 @@ async fn claim_numbers_of_a_row_never_repeat(world: World) -> Result<()> {
         assert!(numbers.insert(claimed.claim), "claim {} came before: {numbers:?}", claimed.claim);
         events.settle(worker, &claimed, verdict).await?;
     }
+    Ok(())
+}
+
+async fn claim_numbers_never_repeat_across_workers(world: World) -> Result<()> {
+    let events = Events::new(world).await?;
+    let (_, first) = events.dead_worker().await?;
+    let heir = events.worker().await?;
+    let mut numbers = vec![first.claim];
+    numbers.extend(events.outbox.take_over(heir, LEASE, 100).await?.iter().map(|taken| taken.claim));
+    events.outbox.retire(heir).await?;
+    numbers.push(events.claim_one(events.worker().await?).await?.claim);
+    let distinct: BTreeSet<_> = numbers.iter().collect();
+    assert_eq!(distinct.len(), 3, "claimed, taken over, and claimed after a retirement: {numbers:?}");
+    Ok(())
+}
+
+async fn a_retired_worker_claims_nothing(world: World) -> Result<()> {
+    let events = Events::new(world).await?;
+    events.store(1).await?;
+    let worker = events.worker().await?;
+    events.outbox.retire(worker).await?;
+    assert_eq!(events.claim(worker).await?, []);
+    Ok(())
+}
+
+async fn a_released_row_waits_as_long_as_it_was_told(world: World) -> Result<()> {
+    let events = Events::new(world).await?;
+    events.store(1).await?;
+    let worker = events.worker().await?;
+    let claimed = events.claim_one(worker).await?;
+    events.settle(worker, &claimed, Verdict::Release { after: HOUR }).await?;
+    assert_eq!(events.claim(worker).await?, []);
     Ok(())
 }

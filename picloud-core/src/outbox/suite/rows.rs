@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::{Events, HOUR, row};
+use super::{Events, HOUR, assert_noticed, ids, row};
 use crate::conformance::{Case, Collection, World, case_list};
 use crate::kv::MAX_VALUE_BYTES;
 use crate::outbox::{EventKind, Fanout, FanoutRow, Revision, Verdict};
@@ -25,6 +25,10 @@ pub(super) fn cases() -> Vec<Case> {
         nothing_waiting_has_no_next_time,
         a_due_row_is_due_now,
         a_row_that_waits_tells_for_how_long,
+        the_next_time_is_that_of_the_row_that_is_due_first,
+        rows_of_a_write_are_due_at_once,
+        rows_of_a_write_by_the_host_have_no_parent,
+        rows_of_a_write_tell_when_it_happened,
     ]
 }
 
@@ -114,8 +118,7 @@ async fn a_stored_row_is_noticed(world: World) -> Result<()> {
     let mut notices = events.outbox.notices();
     notices.mark_unchanged();
     events.store(1).await?;
-    let noticed = tokio::time::timeout(Duration::from_secs(10), notices.changed()).await;
-    assert!(noticed.is_ok_and(|noticed| noticed.is_ok()), "nothing was noticed");
+    assert_noticed(notices).await;
     Ok(())
 }
 
@@ -130,8 +133,7 @@ async fn a_write_with_rows_is_noticed(world: World) -> Result<()> {
     let mut notices = world.backend().outbox().notices();
     notices.mark_unchanged();
     things.set("key", "1").await?;
-    let noticed = tokio::time::timeout(Duration::from_secs(10), notices.changed()).await;
-    assert!(noticed.is_ok_and(|noticed| noticed.is_ok()), "nothing was noticed");
+    assert_noticed(notices).await;
     Ok(())
 }
 
@@ -185,5 +187,51 @@ async fn a_row_that_waits_tells_for_how_long(world: World) -> Result<()> {
     events.settle(worker, &claimed, Verdict::Retry { after: HOUR }).await?;
     let due = events.outbox.next_due().await?.unwrap_or_default();
     assert!(due <= HOUR && due > HOUR - Duration::from_secs(60), "due in {due:?}");
+    Ok(())
+}
+
+async fn the_next_time_is_that_of_the_row_that_is_due_first(world: World) -> Result<()> {
+    let events = Events::new(world).await?;
+    events.store(2).await?;
+    let worker = events.worker().await?;
+    let waits = [2 * HOUR, HOUR];
+    for (claimed, after) in events.claim(worker).await?.iter().zip(waits) {
+        events.settle(worker, claimed, Verdict::Release { after }).await?;
+    }
+    let due = events.outbox.next_due().await?.unwrap_or_default();
+    assert!(due <= HOUR && due > HOUR - Duration::from_secs(60), "due in {due:?}");
+    Ok(())
+}
+
+/// A write of two rows by the host, in a new app.
+async fn written(world: World) -> Result<Events> {
+    let events = Events::new(world).await?;
+    events.world.collection_of(events.app)?.with_fanout(&for_inserts()).set("key", "1").await?;
+    Ok(events)
+}
+
+async fn rows_of_a_write_are_due_at_once(world: World) -> Result<()> {
+    let events = written(world).await?;
+    let worker = events.worker().await?;
+    let mut claimed = ids(&events.claim(worker).await?);
+    claimed.sort_unstable();
+    assert_eq!((claimed.len(), claimed), (2, events.waiting().await?));
+    Ok(())
+}
+
+async fn rows_of_a_write_by_the_host_have_no_parent(world: World) -> Result<()> {
+    let events = written(world).await?;
+    let rows = events.outbox.waiting(events.app, 10).await?;
+    let parents: Vec<_> = rows.iter().map(|row| (row.parent, row.trigger_depth)).collect();
+    assert_eq!(parents, [(None, 1), (None, 1)]);
+    Ok(())
+}
+
+async fn rows_of_a_write_tell_when_it_happened(world: World) -> Result<()> {
+    let events = written(world).await?;
+    for row in events.outbox.waiting(events.app, 10).await? {
+        let age = events.world.now().duration_since(row.occurred_at).abs();
+        assert!(age.as_secs() < 60, "it happened {age:?} ago");
+    }
     Ok(())
 }

@@ -1,9 +1,11 @@
 //! What becomes of a row, and who may say so.
 
+use std::collections::BTreeSet;
+
 use super::{Events, HOUR, release_now, retry_now, settlement};
-use crate::Result;
 use crate::conformance::{Case, World, case_list, together};
-use crate::outbox::{DeadLetterReason, Verdict};
+use crate::outbox::{DeadLetterReason, Settlement, Verdict};
+use crate::{EventId, Result};
 
 pub(super) fn cases() -> Vec<Case> {
     case_list!["outbox":
@@ -21,6 +23,10 @@ pub(super) fn cases() -> Vec<Case> {
         settling_a_row_that_waits_is_lost,
         one_of_many_settlements_of_a_claim_counts,
         a_lost_settlement_in_a_batch_leaves_the_others_alone,
+        a_claim_settled_twice_in_a_batch_counts_the_first_time,
+        a_settlement_of_a_row_that_never_was_is_lost,
+        an_empty_batch_settles_nothing,
+        dead_letters_keep_every_reason,
     ]
 }
 
@@ -218,5 +224,55 @@ async fn a_lost_settlement_in_a_batch_leaves_the_others_alone(world: World) -> R
     let lost = events.outbox.settle(worker, &batch).await?;
     assert_eq!(lost, batch.get(..1).unwrap_or_default());
     assert_eq!(events.waiting().await?, super::ids(claimed.get(..1).unwrap_or_default()));
+    Ok(())
+}
+
+async fn a_claim_settled_twice_in_a_batch_counts_the_first_time(world: World) -> Result<()> {
+    let events = Events::new(world).await?;
+    events.store(1).await?;
+    let worker = events.worker().await?;
+    let claimed = events.claim_one(worker).await?;
+    let batch = [settlement(&claimed, Verdict::Done), settlement(&claimed, dead("no"))];
+    assert_eq!(events.outbox.settle(worker, &batch).await?, batch.get(1..).unwrap_or_default());
+    assert_eq!(events.waiting().await?, []);
+    assert_eq!(events.outbox.dead_letters(events.app, 10).await?, []);
+    Ok(())
+}
+
+async fn a_settlement_of_a_row_that_never_was_is_lost(world: World) -> Result<()> {
+    let events = Events::new(world).await?;
+    events.store(1).await?;
+    let worker = events.worker().await?;
+    let claimed = events.claim_one(worker).await?;
+    for verdict in [Verdict::Done, retry_now(), release_now(), dead("no")] {
+        let batch = [Settlement { id: EventId::new(), ..settlement(&claimed, verdict) }];
+        assert_eq!(events.outbox.settle(worker, &batch).await?, batch);
+    }
+    assert_eq!(events.outbox.dead_letters(events.app, 10).await?, []);
+    Ok(())
+}
+
+async fn an_empty_batch_settles_nothing(world: World) -> Result<()> {
+    let events = Events::new(world).await?;
+    events.store(1).await?;
+    let worker = events.worker().await?;
+    let claimed = events.claim_one(worker).await?;
+    assert_eq!(events.outbox.settle(worker, &[]).await?, []);
+    assert!(events.settle(worker, &claimed, Verdict::Done).await?, "it was still with its worker");
+    Ok(())
+}
+
+async fn dead_letters_keep_every_reason(world: World) -> Result<()> {
+    let events = Events::new(world).await?;
+    let worker = events.worker().await?;
+    let reasons = [DeadLetterReason::Failed, DeadLetterReason::Crash, DeadLetterReason::RegistrantInvalid];
+    for reason in reasons {
+        events.store(1).await?;
+        let claimed = events.claim_one(worker).await?;
+        events.settle(worker, &claimed, Verdict::Dead { reason, error: String::new() }).await?;
+    }
+    let letters = events.outbox.dead_letters(events.app, 10).await?;
+    let found: BTreeSet<_> = letters.iter().map(|letter| letter.reason.as_str()).collect();
+    assert_eq!(found, reasons.iter().map(|reason| reason.as_str()).collect());
     Ok(())
 }

@@ -1,9 +1,9 @@
 //! Workers that live, die and retire.
 
-use super::{Events, HOUR, LEASE, PAST_LEASE, ids, settlement};
+use super::{Events, HOUR, LEASE, PAST_LEASE, assert_noticed, ids, settlement};
 use crate::Result;
 use crate::conformance::{Case, World, case_list, together};
-use crate::outbox::Verdict;
+use crate::outbox::{Verdict, WorkerId};
 
 pub(super) fn cases() -> Vec<Case> {
     case_list!["outbox":
@@ -21,6 +21,12 @@ pub(super) fn cases() -> Vec<Case> {
         rows_of_a_worker_that_retires_are_due_with_the_attempt_given_back,
         a_retired_worker_settles_nothing,
         a_retired_worker_leaves_other_rows_alone,
+        rows_of_a_worker_silent_for_less_than_the_lease_are_not_taken_over,
+        rows_that_wait_are_not_taken_over,
+        a_worker_that_is_not_registered_takes_over_nothing,
+        a_worker_that_was_taken_over_takes_over_nothing,
+        what_was_taken_over_is_taken_over_again_from_a_silent_heir,
+        rows_of_a_worker_that_retires_are_noticed,
     ]
 }
 
@@ -73,10 +79,8 @@ async fn a_worker_does_not_take_over_itself(world: World) -> Result<()> {
 async fn a_take_over_takes_no_more_than_its_limit_and_the_rest_later(world: World) -> Result<()> {
     let events = Events::new(world).await?;
     events.store(2).await?;
-    let (_, _) = {
-        let worker = events.worker().await?;
-        (worker, events.claim(worker).await?)
-    };
+    let silent = events.worker().await?;
+    events.claim(silent).await?;
     events.world.pass_time(PAST_LEASE).await;
     let heir = events.worker().await?;
     let first = events.outbox.take_over(heir, LEASE, 1).await?;
@@ -191,5 +195,66 @@ async fn a_retired_worker_leaves_other_rows_alone(world: World) -> Result<()> {
     events.outbox.retire(other).await?;
     assert_eq!(events.claim(other).await?, []);
     assert!(events.settle(owner, &claimed, Verdict::Done).await?);
+    Ok(())
+}
+
+async fn rows_of_a_worker_silent_for_less_than_the_lease_are_not_taken_over(world: World) -> Result<()> {
+    let events = Events::new(world).await?;
+    let (late, claimed) = events.dead_worker().await?;
+    let heir = events.worker().await?;
+    assert_eq!(events.outbox.take_over(heir, HOUR, 100).await?, []);
+    assert!(events.settle(late, &claimed, Verdict::Done).await?);
+    Ok(())
+}
+
+async fn rows_that_wait_are_not_taken_over(world: World) -> Result<()> {
+    let events = Events::new(world).await?;
+    events.dead_worker().await?;
+    let waiting = events.store(1).await?;
+    let heir = events.worker().await?;
+    let taken = events.outbox.take_over(heir, LEASE, 100).await?;
+    assert!(ids(&taken).iter().all(|id| !waiting.contains(id)), "nobody had claimed it: {taken:?}");
+    Ok(())
+}
+
+async fn a_worker_that_is_not_registered_takes_over_nothing(world: World) -> Result<()> {
+    let events = Events::new(world).await?;
+    let (late, claimed) = events.dead_worker().await?;
+    assert_eq!(events.outbox.take_over(WorkerId::new(), LEASE, 100).await?, []);
+    assert!(events.settle(late, &claimed, Verdict::Done).await?, "it was taken from its worker all the same");
+    Ok(())
+}
+
+async fn a_worker_that_was_taken_over_takes_over_nothing(world: World) -> Result<()> {
+    let events = Events::new(world).await?;
+    let (gone, _) = events.dead_worker().await?;
+    let heir = events.worker().await?;
+    events.outbox.take_over(heir, LEASE, 100).await?;
+    events.world.pass_time(PAST_LEASE).await;
+    assert_eq!(events.outbox.take_over(gone, LEASE, 100).await?, []);
+    Ok(())
+}
+
+async fn what_was_taken_over_is_taken_over_again_from_a_silent_heir(world: World) -> Result<()> {
+    let events = Events::new(world).await?;
+    let (_, lost) = events.dead_worker().await?;
+    let heir = events.worker().await?;
+    events.outbox.take_over(heir, LEASE, 100).await?;
+    events.world.pass_time(PAST_LEASE).await;
+    let second = events.worker().await?;
+    let taken = events.outbox.take_over(second, LEASE, 100).await?;
+    assert_eq!((ids(&taken), events.outbox.beat(heir).await?), (vec![lost.row.id], false));
+    Ok(())
+}
+
+async fn rows_of_a_worker_that_retires_are_noticed(world: World) -> Result<()> {
+    let events = Events::new(world).await?;
+    events.store(1).await?;
+    let worker = events.worker().await?;
+    events.claim_one(worker).await?;
+    let mut notices = events.outbox.notices();
+    notices.mark_unchanged();
+    events.outbox.retire(worker).await?;
+    assert_noticed(notices).await;
     Ok(())
 }
