@@ -76,8 +76,8 @@ async fn a_change_set_with_one_wrong_step_changes_nothing(world: World) -> Resul
     let (kept, new) = (script(&world, "kept")?, script(&world, "new")?);
     shop.apply(&[PutScript(kept.clone()), PutRoute(route(&world, kept.id, "/kept"))]).await?;
     let changes = [
+        PutScript(new.clone()),
         PutRoute(route(&world, new.id, "/new")),
-        PutScript(new),
         DeleteScript(kept.id),
         PutRoute(route(&world, ScriptId::new(), "/wrong")),
     ];

@@ -6,8 +6,7 @@ use picloud_core::kv::{Entry, KvError, ListOptions};
 use picloud_core::page::{Cursor, DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, Page};
 use picloud_core::{AppId, CallCx, CollectionName, Error, ErrorKind, Result};
 
-use crate::kv::WrongKv;
-use crate::wrong::Wrong;
+use super::{Wrong, WrongKv};
 
 /// The places that cursors stand for, by their text.
 pub(crate) type Cursors = HashMap<String, Place>;

@@ -7,8 +7,7 @@ use picloud_core::outbox::{FanoutRow, OutboxRow};
 use picloud_core::{AppId, Backend, CallCx, Json, ScriptId, TriggerId};
 use serde_json::{Value, json};
 
-use crate::kv::WrongKv;
-use crate::wrong::Wrong;
+use super::{Wrong, WrongKv};
 
 impl WrongKv {
     pub(crate) async fn outbox_rows(&self, app: AppId) -> Vec<(FanoutRow, Json)> {

@@ -4,8 +4,7 @@ use picloud_core::kv::{KvError, SetOptions};
 use picloud_core::{CallCx, Error, ErrorKind, Json, Result};
 use serde_json::Value;
 
-use crate::kv::{Id, WrongKv};
-use crate::wrong::Wrong;
+use super::{Id, Wrong, WrongKv};
 
 fn equal_loosely(one: &Value, other: &Value) -> bool {
     match (one, other) {

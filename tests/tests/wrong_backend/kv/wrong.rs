@@ -1,18 +1,6 @@
 //! The ways of being wrong, and the cases that must notice each.
 
-macro_rules! wrongs {
-    ($($(#[$doc:meta])* $name:ident: $($case:ident)*;)*) => {
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub(crate) enum Wrong {
-            $($(#[$doc])* $name,)*
-        }
-
-        impl Wrong {
-            /// Every way with its cases.
-            pub(crate) const ALL: &[(Wrong, &[&str])] = &[$((Wrong::$name, &[$(stringify!($case)),*])),*];
-        }
-    };
-}
+use crate::wrongs;
 
 wrongs! {
     // Values.

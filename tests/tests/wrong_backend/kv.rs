@@ -1,5 +1,10 @@
 //! The wrong service: the memory backend's, except in one way.
 
+mod list;
+mod rows;
+mod values;
+mod wrong;
+
 use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::pin::Pin;
@@ -15,8 +20,8 @@ use picloud_core::{
 };
 use picloud_memory::MemoryBackend;
 
-use crate::list::Cursors;
-use crate::wrong::Wrong;
+use list::Cursors;
+pub(crate) use wrong::Wrong;
 
 #[derive(Debug)]
 pub(crate) struct WrongKv {
@@ -27,8 +32,8 @@ pub(crate) struct WrongKv {
     only_app: AppId,
     born: Timestamp,
     /// How often anybody called.
-    calls: AtomicU64,
-    notes: Mutex<Notes>,
+    calls: Arc<AtomicU64>,
+    notes: Arc<Mutex<Notes>>,
 }
 
 pub(crate) type Id = (AppId, CollectionName, Key);
@@ -45,7 +50,7 @@ pub(crate) struct Notes {
 
 /// A clock that stands still, so that nothing has expired yet.
 #[derive(Debug)]
-struct Stopped(Timestamp);
+pub(crate) struct Stopped(pub(crate) Timestamp);
 
 impl Clock for Stopped {
     fn now(&self) -> Timestamp {
@@ -68,9 +73,22 @@ impl WrongKv {
             inner: memory.kv(),
             only_app: AppId::new(),
             born: memory.clock().now(),
-            calls: AtomicU64::new(0),
-            notes: Mutex::default(),
+            calls: Arc::default(),
+            notes: Arc::default(),
             memory,
+        }
+    }
+
+    /// The same service, inside a transaction: as wrong as it is, on top of `inner`.
+    pub(crate) fn inside(&self, inner: Arc<dyn KvService>) -> Self {
+        WrongKv {
+            wrong: self.wrong,
+            memory: self.memory.clone(),
+            inner,
+            only_app: self.only_app,
+            born: self.born,
+            calls: self.calls.clone(),
+            notes: self.notes.clone(),
         }
     }
 

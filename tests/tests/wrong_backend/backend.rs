@@ -1,0 +1,121 @@
+//! The wrong backend: the memory backend, with one part replaced.
+
+use std::sync::Arc;
+
+use picloud_core::catalog::Catalog;
+use picloud_core::conformance::{Harness, World};
+use picloud_core::execution::ExecutionStore;
+use picloud_core::kv::KvService;
+use picloud_core::outbox::Outbox;
+use picloud_core::{Backend, Clock, Result, Transaction, async_trait};
+use picloud_memory::MemoryBackend;
+
+use crate::catalog::WrongCatalog;
+use crate::executions::WrongExecutions;
+use crate::kv::WrongKv;
+use crate::outbox::WrongOutbox;
+use crate::transaction::WrongTransactions;
+use crate::{Wrong, outbox, transaction};
+
+/// Worlds that are right but for one thing.
+pub(crate) struct WrongWorlds(pub(crate) Option<Wrong>);
+
+#[async_trait]
+impl Harness for WrongWorlds {
+    async fn world(&self) -> World {
+        let (memory, clock) = MemoryBackend::with_test_clock();
+        let backend = Arc::new(WrongBackend::new(memory, self.0));
+        let world = World::new(backend.clone()).on_pass_time(move |duration| {
+            clock.advance(duration);
+            async {}
+        });
+        match self.0 {
+            // What a wrong service would have stored is made up when it is looked at.
+            Some(Wrong::Kv(_)) => world.on_outbox_rows(move |app| {
+                let backend = backend.clone();
+                async move { backend.kv.outbox_rows(app).await }
+            }),
+            Some(Wrong::Tx(transaction::Wrong::VersionsRepeat)) => world.on_outbox_rows(move |app| {
+                let backend = backend.clone();
+                async move { transaction::with_one_version(&*backend.memory.outbox(), app).await }
+            }),
+            _ => world,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct WrongBackend {
+    memory: MemoryBackend,
+    kv: Arc<WrongKv>,
+    catalog: Arc<WrongCatalog>,
+    outbox: Arc<WrongOutbox>,
+    executions: Arc<WrongExecutions>,
+    transactions: WrongTransactions,
+}
+
+impl WrongBackend {
+    fn new(memory: MemoryBackend, wrong: Option<Wrong>) -> Self {
+        let in_kv = match wrong {
+            Some(Wrong::Kv(wrong)) => Some(wrong),
+            _ => None,
+        };
+        let in_catalog = match wrong {
+            Some(Wrong::Catalog(wrong)) => Some(wrong),
+            _ => None,
+        };
+        let in_outbox = match wrong {
+            Some(Wrong::Outbox(wrong)) => Some(wrong),
+            Some(Wrong::Tx(transaction::Wrong::EventsAreNotNoticed)) => Some(outbox::Wrong::NothingIsNoticed),
+            _ => None,
+        };
+        let in_executions = match wrong {
+            Some(Wrong::Executions(wrong)) => Some(wrong),
+            _ => None,
+        };
+        let in_transactions = match wrong {
+            Some(Wrong::Tx(wrong)) => Some(wrong),
+            _ => None,
+        };
+        let kv = Arc::new(WrongKv::new(memory.clone(), in_kv));
+        WrongBackend {
+            catalog: Arc::new(WrongCatalog::new(memory.catalog(), in_catalog)),
+            outbox: Arc::new(WrongOutbox::new(&memory, in_outbox)),
+            executions: Arc::new(WrongExecutions::new(memory.executions(), in_executions)),
+            transactions: WrongTransactions::new(memory.clone(), kv.clone(), in_transactions),
+            kv,
+            memory,
+        }
+    }
+}
+
+#[async_trait]
+impl Backend for WrongBackend {
+    fn catalog(&self) -> Arc<dyn Catalog> {
+        self.catalog.clone()
+    }
+
+    fn kv(&self) -> Arc<dyn KvService> {
+        self.kv.clone()
+    }
+
+    fn outbox(&self) -> Arc<dyn Outbox> {
+        self.outbox.clone()
+    }
+
+    fn executions(&self) -> Arc<dyn ExecutionStore> {
+        self.executions.clone()
+    }
+
+    async fn transaction(&self) -> Result<Box<dyn Transaction>> {
+        self.transactions.begin().await
+    }
+
+    fn clock(&self) -> Arc<dyn Clock> {
+        self.memory.clock()
+    }
+
+    async fn ready(&self) -> Result<()> {
+        self.memory.ready().await
+    }
+}

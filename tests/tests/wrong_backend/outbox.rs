@@ -1,0 +1,308 @@
+//! The wrong outbox: the memory backend's, except in one way.
+
+mod settle;
+mod shown;
+mod wrong;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use picloud_core::kv::MAX_VALUE_BYTES;
+use picloud_core::outbox::{Claimed, DeadLetter, Outbox, OutboxRow, Settlement, Verdict, WorkerId};
+use picloud_core::{AppId, Backend, Clock, Error, EventId, Result, async_trait};
+use picloud_memory::MemoryBackend;
+use tokio::sync::watch;
+
+pub(crate) use wrong::Wrong;
+
+#[derive(Debug)]
+pub(crate) struct WrongOutbox {
+    wrong: Option<Wrong>,
+    inner: Arc<dyn Outbox>,
+    clock: Arc<dyn Clock>,
+    /// Never changes.
+    silence: watch::Sender<u64>,
+    notes: Mutex<Notes>,
+}
+
+/// What being wrong takes.
+#[derive(Debug, Default)]
+struct Notes {
+    /// Rows that no write made.
+    enqueued: BTreeSet<EventId>,
+    apps: BTreeSet<AppId>,
+    /// Rows that are with a worker, as the memory backend knows and as the worker was told.
+    held: BTreeMap<EventId, Held>,
+    /// The claims of the memory backend, by those that workers were told.
+    claims: BTreeMap<(EventId, u64), u64>,
+    /// How often a worker had a row.
+    turns: BTreeMap<(EventId, WorkerId), u64>,
+    taken: BTreeSet<EventId>,
+    heirs: BTreeSet<WorkerId>,
+    told: BTreeSet<WorkerId>,
+    letters: Vec<DeadLetter>,
+}
+
+#[derive(Debug, Clone)]
+struct Held {
+    worker: WorkerId,
+    claim: u64,
+    shown: Claimed,
+}
+
+/// Longer than any case takes.
+const YEAR: Duration = Duration::from_secs(366 * 24 * 3_600);
+
+impl WrongOutbox {
+    pub(crate) fn new(memory: &MemoryBackend, wrong: Option<Wrong>) -> Self {
+        WrongOutbox {
+            wrong,
+            inner: memory.outbox(),
+            clock: memory.clock(),
+            silence: watch::Sender::new(0),
+            notes: Mutex::default(),
+        }
+    }
+
+    fn is(&self, wrong: Wrong) -> bool {
+        self.wrong == Some(wrong)
+    }
+
+    fn notes(&self) -> MutexGuard<'_, Notes> {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Another worker in the place of one that is gone.
+    async fn ghost(&self) -> Result<WorkerId> {
+        let ghost = WorkerId::new();
+        self.inner.beat(ghost).await?;
+        Ok(ghost)
+    }
+
+    /// Puts rows back that are with a worker.
+    async fn put_back(&self, held: Vec<Held>, verdict: Verdict) -> Result<()> {
+        for Held { worker, claim, shown } in held {
+            let settlement = Settlement { id: shown.row.id, claim, verdict: verdict.clone() };
+            self.inner.settle(worker, &[settlement]).await?;
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Outbox for WrongOutbox {
+    async fn enqueue(&self, row: &OutboxRow) -> Result<()> {
+        let refuse = || Err(Error::invalid("outbox.refused", "such rows are not stored"));
+        match self.wrong {
+            Some(Wrong::LargePayloadsAreRefused) if row.payload.len() > MAX_VALUE_BYTES => return refuse(),
+            Some(Wrong::DeepPayloadsAreRefused) if row.payload.as_str().starts_with("[[[[") => {
+                return refuse();
+            }
+            _ => (),
+        }
+        {
+            let mut notes = self.notes();
+            notes.enqueued.insert(row.id);
+            notes.apps.insert(row.app);
+        }
+        match self.inner.enqueue(row).await {
+            Err(_) if self.is(Wrong::RowsAreForAnyApp) => Ok(()),
+            answer => answer,
+        }
+    }
+
+    async fn beat(&self, worker: WorkerId) -> Result<bool> {
+        let alive = self.inner.beat(worker).await?;
+        let mut notes = self.notes();
+        Ok(match self.wrong {
+            Some(Wrong::BeatIsAlwaysTrue) => true,
+            Some(Wrong::BeatIsFalseOnce) if !alive => !notes.told.insert(worker),
+            Some(Wrong::BeatIsFalseForHeirs) => alive && !notes.heirs.contains(&worker),
+            _ => alive,
+        })
+    }
+
+    async fn claim(&self, worker: WorkerId, limit: usize) -> Result<Vec<Claimed>> {
+        let limit = if self.is(Wrong::ClaimIgnoresTheLimit) { usize::MAX } else { limit };
+        let worker = match self.wrong {
+            Some(Wrong::AnyoneClaims) => {
+                self.inner.beat(worker).await?;
+                worker
+            }
+            Some(Wrong::GoneWorkersClaim) if !self.inner.beat(worker).await? => self.ghost().await?,
+            _ => worker,
+        };
+        let mut claimed = self.inner.claim(worker, limit).await?;
+        match self.wrong {
+            Some(Wrong::ClaimForgetsOne) => drop(claimed.pop()),
+            Some(Wrong::ClaimTakesTheLastFirst) => claimed.reverse(),
+            Some(Wrong::ClaimGoesById) => claimed.sort_by_key(|claimed| claimed.row.id),
+            Some(Wrong::ClaimServesOneApp) => {
+                let app = claimed.first().map(|claimed| claimed.row.app);
+                claimed.retain(|claimed| Some(claimed.row.app) == app);
+            }
+            Some(Wrong::ClaimLeavesRowsOfWrites) => {
+                claimed.retain(|claimed| self.notes().enqueued.contains(&claimed.row.id));
+            }
+            _ => (),
+        }
+        let again = match self.wrong {
+            Some(Wrong::TwoWorkersGetTheRow) => self.notes().held.values().map(|h| h.shown.clone()).collect(),
+            _ => Vec::new(),
+        };
+        let mut shown: Vec<_> = claimed.into_iter().map(|claimed| self.show(worker, claimed)).collect();
+        shown.extend(again);
+        Ok(shown)
+    }
+
+    async fn settle(&self, worker: WorkerId, settlements: &[Settlement]) -> Result<Vec<Settlement>> {
+        self.settle_wrongly(worker, settlements).await
+    }
+
+    async fn take_over(&self, worker: WorkerId, lease: Duration, limit: usize) -> Result<Vec<Claimed>> {
+        let (mut heir, mut lease, mut limit) = (worker, lease, limit);
+        match self.wrong {
+            Some(Wrong::NothingIsTakenOver) => return Ok(Vec::new()),
+            Some(Wrong::TakeOverIsFromTheLiving) => lease = Duration::ZERO,
+            Some(Wrong::TakeOverIgnoresTheLimit) => limit = usize::MAX,
+            Some(Wrong::TakeOverForgetsTheRest) if self.notes().heirs.contains(&worker) => {
+                return Ok(Vec::new());
+            }
+            Some(Wrong::AnyoneTakesOver) => drop(self.inner.beat(worker).await?),
+            Some(Wrong::TheGoneTakeOver) if !self.inner.beat(worker).await? => heir = self.ghost().await?,
+            _ => (),
+        }
+        let again = match self.wrong {
+            Some(Wrong::TwoHeirsGetTheRow) => {
+                let taken = self.notes().taken.clone();
+                self.notes()
+                    .held
+                    .values()
+                    .filter(|held| taken.contains(&held.shown.row.id))
+                    .cloned()
+                    .collect()
+            }
+            Some(Wrong::TakeOverIsFromOneself) => {
+                self.notes().held.values().filter(|held| held.worker == worker).cloned().collect()
+            }
+            _ => Vec::new(),
+        };
+        let mut taken = self.inner.take_over(heir, lease, limit).await?;
+        if self.is(Wrong::TakeOverIsOfWaitingRows) {
+            taken.extend(self.inner.claim(heir, limit).await?);
+        }
+        if self.is(Wrong::HeirsAreForEver) {
+            taken.retain(|taken| !self.notes().taken.contains(&taken.row.id));
+        }
+        let mut shown = Vec::new();
+        for taken in taken {
+            let before = self.notes().held.get(&taken.row.id).map(|held| held.shown.claim);
+            let claim = taken.claim;
+            let mut told = self.show(heir, taken);
+            match (self.wrong, before) {
+                (Some(Wrong::TakeOverCountsAnAttempt), _) => told.attempt += 1,
+                (Some(Wrong::TakeOverKeepsTheClaim), Some(before)) => {
+                    told.claim = before;
+                    self.notes().claims.insert((told.row.id, before), claim);
+                }
+                _ => (),
+            }
+            shown.push(told);
+        }
+        {
+            let mut notes = self.notes();
+            notes.taken.extend(shown.iter().map(|taken| taken.row.id));
+            if !shown.is_empty() {
+                notes.heirs.insert(worker);
+            }
+        }
+        shown.extend(again.into_iter().map(|held: Held| held.shown));
+        Ok(shown)
+    }
+
+    async fn retire(&self, worker: WorkerId) -> Result<()> {
+        let held: Vec<Held> = self.notes().held.values().cloned().collect();
+        let (mine, others): (Vec<_>, Vec<_>) = held.into_iter().partition(|held| held.worker == worker);
+        match self.wrong {
+            Some(Wrong::RetireKeepsTheRows) => return Ok(()),
+            Some(Wrong::RetireCountsTheAttempt) => {
+                self.put_back(mine, Verdict::Retry { after: Duration::ZERO }).await?;
+            }
+            Some(Wrong::RetireFreesEveryRow) => {
+                self.put_back(others, Verdict::Release { after: Duration::ZERO }).await?;
+            }
+            _ => (),
+        }
+        self.inner.retire(worker).await
+    }
+
+    async fn next_due(&self) -> Result<Option<Duration>> {
+        let next = self.inner.next_due().await?;
+        Ok(match self.wrong {
+            Some(Wrong::NextTimeCountsRowsWithWorkers) if !self.notes().held.is_empty() => {
+                Some(next.unwrap_or_default())
+            }
+            Some(Wrong::NextTimeIsNever) => None,
+            Some(Wrong::NextTimeIsNow) => next.map(|_| Duration::ZERO),
+            Some(Wrong::NextTimeIsLate) => next.map(|next| next + YEAR),
+            _ => next,
+        })
+    }
+
+    async fn waiting(&self, app: AppId, limit: usize) -> Result<Vec<OutboxRow>> {
+        let limit = if self.is(Wrong::WaitingIgnoresTheLimit) { usize::MAX } else { limit };
+        let mut rows = self.inner.waiting(app, limit).await?;
+        match self.wrong {
+            Some(Wrong::WaitingIsNewestFirst) => {
+                rows = self.inner.waiting(app, usize::MAX).await?;
+                rows.reverse();
+                rows.truncate(limit);
+            }
+            Some(Wrong::WaitingHidesRowsWithWorkers) => {
+                rows.retain(|row| !self.notes().held.contains_key(&row.id));
+            }
+            Some(Wrong::WaitingIsForEveryApp) => {
+                rows.clear();
+                let apps = self.notes().apps.clone();
+                for app in apps {
+                    rows.extend(self.inner.waiting(app, limit).await?);
+                }
+            }
+            Some(Wrong::RowsOfAWriteShareAnId) => {
+                let first = rows.first().map(|row| row.id);
+                rows.iter_mut().for_each(|row| row.id = first.unwrap_or(row.id));
+            }
+            _ => (),
+        }
+        Ok(rows.into_iter().map(|row| self.row(row)).collect())
+    }
+
+    async fn dead_letters(&self, app: AppId, limit: usize) -> Result<Vec<DeadLetter>> {
+        let apps = if self.is(Wrong::LettersAreForEveryApp) {
+            self.notes().apps.clone()
+        } else {
+            BTreeSet::from([app])
+        };
+        let mut letters: Vec<_> =
+            self.notes().letters.iter().filter(|letter| letter.row.app == app).cloned().collect();
+        for app in apps {
+            letters.extend(self.inner.dead_letters(app, usize::MAX).await?);
+        }
+        match self.wrong {
+            Some(Wrong::LettersAreOldestFirst) => letters.reverse(),
+            Some(Wrong::LettersIgnoreTheLimit) => return Ok(letters),
+            _ => (),
+        }
+        letters.truncate(limit);
+        Ok(letters.into_iter().map(|letter| self.letter(letter)).collect())
+    }
+
+    fn notices(&self) -> watch::Receiver<u64> {
+        if self.is(Wrong::NothingIsNoticed) { self.silence.subscribe() } else { self.inner.notices() }
+    }
+
+    fn announce(&self) {
+        self.inner.announce();
+    }
+}

@@ -1,0 +1,133 @@
+//! The ways of being wrong, and the cases that must notice each.
+
+use crate::wrongs;
+
+wrongs! {
+    // Claims.
+    ClaimForgetsOne: a_claim_takes_every_due_row_once a_claim_takes_no_more_than_its_limit;
+    ClaimTakesTheLastFirst: a_claim_takes_every_due_row_once
+        a_claim_takes_rows_in_the_order_in_which_they_were_due;
+    ClaimGoesById: a_claim_takes_rows_in_the_order_in_which_they_were_due;
+    ClaimIgnoresTheLimit: a_claim_takes_no_more_than_its_limit;
+    ClaimServesOneApp: a_claim_takes_rows_of_every_app;
+    ClaimLeavesRowsOfWrites: rows_of_a_write_are_due_at_once;
+    TwoWorkersGetTheRow: a_claimed_row_is_not_claimed_again rows_go_to_one_of_many_claiming_workers
+        a_claim_takes_every_due_row_once;
+    AnyoneClaims: a_worker_that_is_not_registered_claims_nothing a_retired_worker_claims_nothing;
+    GoneWorkersClaim: a_worker_that_was_taken_over_claims_nothing;
+    AttemptsCountFromZero: the_first_claim_is_the_first_attempt a_take_over_counts_no_attempt;
+    AttemptsAreNotCounted: a_retry_keeps_the_attempt a_release_gives_the_attempt_back
+        a_batch_settles_each_row_by_itself;
+    TheClaimIsTheAttempt: claim_numbers_of_a_row_never_repeat a_take_over_makes_a_new_claim
+        claim_numbers_never_repeat_across_workers;
+    ClaimsCountByWorker: claim_numbers_never_repeat_across_workers a_take_over_makes_a_new_claim;
+
+    // Settlements.
+    DoneLeavesTheRow: a_done_row_is_gone;
+    DropBuries: a_dropped_row_is_gone_and_no_dead_letter;
+    RetryGivesTheAttemptBack: a_retry_keeps_the_attempt;
+    RetryLosesTheRow: a_retry_keeps_the_attempt claim_numbers_of_a_row_never_repeat
+        a_row_that_waits_tells_for_how_long what_was_taken_over_can_be_settled;
+    RetryIsDueAtOnce: a_row_is_not_claimed_before_it_is_due a_row_is_claimed_when_it_is_due
+        what_was_taken_over_can_be_settled;
+    RetryIsNeverDue: a_row_is_claimed_when_it_is_due;
+    RetryLeavesTheRowWithItsWorker: settling_a_row_that_waits_is_lost a_retry_keeps_the_attempt;
+    ReleaseKeepsTheAttempt: a_release_gives_the_attempt_back;
+    ReleaseLosesTheRow: a_release_gives_the_attempt_back a_released_row_waits_as_long_as_it_was_told;
+    ReleaseIsDueAtOnce: a_released_row_waits_as_long_as_it_was_told
+        the_next_time_is_that_of_the_row_that_is_due_first;
+    /// Removes without a letter.
+    TheDeadAreForgotten: a_given_up_row_is_a_dead_letter_and_gone a_dead_letter_keeps_everything
+        dead_letters_keep_every_reason;
+    /// Writes a letter without removing.
+    TheDeadStay: a_given_up_row_is_a_dead_letter_and_gone;
+    EveryDeathIsALetter: settling_twice_is_lost_the_second_time one_of_many_settlements_of_a_claim_counts
+        a_settlement_of_another_worker_is_lost a_settlement_under_an_older_claim_is_lost
+        a_worker_that_was_taken_over_settles_nothing a_settlement_of_a_row_that_never_was_is_lost;
+    TheWorkerIsIgnored: a_settlement_of_another_worker_is_lost;
+    TheClaimIsIgnored: a_settlement_under_an_older_claim_is_lost
+        a_lost_settlement_in_a_batch_leaves_the_others_alone;
+    NothingIsFenced: a_worker_that_was_taken_over_settles_nothing a_settlement_of_another_worker_is_lost
+        a_settlement_under_an_older_claim_is_lost;
+    LossesAreNotReported: settling_twice_is_lost_the_second_time one_of_many_settlements_of_a_claim_counts
+        a_settlement_of_a_row_that_never_was_is_lost a_claim_settled_twice_in_a_batch_counts_the_first_time
+        a_retired_worker_settles_nothing;
+    EverythingIsReported: settling_twice_is_lost_the_second_time what_was_taken_over_can_be_settled
+        an_empty_batch_settles_nothing;
+    OneOfABatchCounts: a_batch_settles_each_row_by_itself;
+    OneVerdictForTheBatch: a_batch_settles_each_row_by_itself;
+    ABatchIsAllOrNothing: a_lost_settlement_in_a_batch_leaves_the_others_alone;
+    TheLastOfABatchCounts: a_claim_settled_twice_in_a_batch_counts_the_first_time;
+    AnEmptyBatchIsForAll: an_empty_batch_settles_nothing;
+
+    // Dead letters.
+    LettersForgetTheReason: a_dead_letter_keeps_everything dead_letters_keep_every_reason;
+    LettersForgetTheError: a_dead_letter_keeps_everything;
+    LettersForgetTheAttempts: a_dead_letter_keeps_everything;
+    LettersForgetTheTrigger: a_dead_letter_keeps_everything;
+    LettersForgetTheTime: a_dead_letter_keeps_everything;
+    LettersAreOldestFirst: dead_letters_are_listed_newest_first_up_to_the_limit;
+    LettersIgnoreTheLimit: dead_letters_are_listed_newest_first_up_to_the_limit;
+    LettersAreForEveryApp: dead_letters_of_another_app_are_not_listed;
+
+    // Workers.
+    NothingIsTakenOver: rows_of_a_silent_worker_are_taken_over a_take_over_counts_no_attempt
+        a_worker_that_was_taken_over_is_told_so a_worker_that_was_taken_over_claims_nothing
+        what_was_taken_over_is_taken_over_again_from_a_silent_heir;
+    TakeOverCountsAnAttempt: a_take_over_counts_no_attempt;
+    TakeOverKeepsTheClaim: a_take_over_makes_a_new_claim claim_numbers_never_repeat_across_workers;
+    TakeOverIsFromTheLiving: rows_of_a_worker_that_beats_are_not_taken_over
+        rows_of_a_worker_silent_for_less_than_the_lease_are_not_taken_over;
+    TakeOverIsFromOneself: a_worker_does_not_take_over_itself;
+    TakeOverIgnoresTheLimit: a_take_over_takes_no_more_than_its_limit_and_the_rest_later;
+    TakeOverForgetsTheRest: a_take_over_takes_no_more_than_its_limit_and_the_rest_later;
+    TwoHeirsGetTheRow: rows_go_to_one_of_many_who_take_over
+        a_take_over_takes_no_more_than_its_limit_and_the_rest_later;
+    TakeOverIsOfWaitingRows: rows_that_wait_are_not_taken_over;
+    AnyoneTakesOver: a_worker_that_is_not_registered_takes_over_nothing;
+    TheGoneTakeOver: a_worker_that_was_taken_over_takes_over_nothing;
+    HeirsAreForEver: what_was_taken_over_is_taken_over_again_from_a_silent_heir;
+    HeirsCannotSettle: what_was_taken_over_can_be_settled;
+    /// Answers that a worker lives whatever happened to it.
+    BeatIsAlwaysTrue: a_worker_that_was_taken_over_is_told_so
+        what_was_taken_over_is_taken_over_again_from_a_silent_heir;
+    BeatIsFalseOnce: a_worker_that_was_taken_over_is_told_so;
+    BeatIsFalseForHeirs: a_worker_that_was_taken_over_is_told_so;
+    RetireKeepsTheRows: rows_of_a_worker_that_retires_are_due_with_the_attempt_given_back
+        a_retired_worker_settles_nothing;
+    RetireCountsTheAttempt: rows_of_a_worker_that_retires_are_due_with_the_attempt_given_back;
+    RetireFreesEveryRow: a_retired_worker_leaves_other_rows_alone;
+
+    // Rows.
+    RowsForgetTheTrigger: a_row_reads_back_as_it_was_stored a_write_makes_rows_with_where_it_came_from;
+    RowsForgetTheParent: a_row_reads_back_as_it_was_stored a_write_makes_rows_with_where_it_came_from;
+    RowsForgetTheTrace: a_row_reads_back_as_it_was_stored a_write_makes_rows_with_where_it_came_from;
+    RowsForgetTheRequest: a_row_reads_back_as_it_was_stored a_write_makes_rows_with_where_it_came_from;
+    RowsForgetTheScript: a_row_reads_back_as_it_was_stored a_write_makes_rows_with_where_it_came_from;
+    RowsForgetTheDepth: a_row_reads_back_as_it_was_stored a_write_makes_rows_with_where_it_came_from
+        rows_of_a_write_by_the_host_have_no_parent;
+    RowsForgetTheTime: a_row_reads_back_as_it_was_stored rows_of_a_write_tell_when_it_happened;
+    EveryRowIsOfKv: a_row_of_an_async_request_reads_back;
+    EveryRowIsOfARequest: a_row_reads_back_as_it_was_stored a_write_makes_rows_with_where_it_came_from;
+    TriggersAreMadeUp: a_row_of_an_async_request_reads_back;
+    ParentsAreMadeUp: a_row_of_an_async_request_reads_back rows_of_a_write_by_the_host_have_no_parent;
+    PayloadsLoseTheirFloats: a_row_reads_back_as_it_was_stored;
+    LargePayloadsAreRefused: the_largest_and_deepest_payloads_read_back;
+    DeepPayloadsAreRefused: the_largest_and_deepest_payloads_read_back;
+    RowsOfAWriteShareAnId: a_write_makes_rows_with_where_it_came_from;
+    DepthIsNotRaised: a_write_makes_rows_with_where_it_came_from rows_of_a_write_by_the_host_have_no_parent;
+    RowsAreForAnyApp: a_row_for_an_app_that_does_not_exist_is_refused;
+
+    // What is waiting, and who is told.
+    WaitingIsNewestFirst: rows_are_listed_oldest_first_up_to_the_limit;
+    WaitingIgnoresTheLimit: rows_are_listed_oldest_first_up_to_the_limit;
+    WaitingHidesRowsWithWorkers: rows_with_a_worker_are_listed_too;
+    WaitingIsForEveryApp: rows_of_another_app_are_not_listed;
+    NothingIsNoticed: a_stored_row_is_noticed a_write_with_rows_is_noticed
+        rows_of_a_worker_that_retires_are_noticed;
+    NextTimeCountsRowsWithWorkers: nothing_waiting_has_no_next_time;
+    NextTimeIsNever: a_due_row_is_due_now a_row_that_waits_tells_for_how_long;
+    NextTimeIsNow: a_row_that_waits_tells_for_how_long the_next_time_is_that_of_the_row_that_is_due_first;
+    NextTimeIsLate: a_due_row_is_due_now a_row_that_waits_tells_for_how_long
+        the_next_time_is_that_of_the_row_that_is_due_first;
+}
