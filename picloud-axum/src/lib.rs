@@ -41,6 +41,9 @@ pub use serve::serve;
 
 /// Everything: the routes of scripts, the HTTP API, health and version.
 ///
+/// Nested under `/scripts`, the script route `/` answers `/scripts`; axum does not nest `/scripts/`. Scripts see the
+/// path without the prefix.
+///
 /// ```
 /// use picloud_axum::{RouterConfig, router};
 /// # async fn host(cloud: picloud_core::Picloud) {

@@ -169,6 +169,10 @@ impl Budget {
     /// Ends the execution for `why`, unless it is ending for another reason already.
     pub(crate) fn stop(&self, why: Stop) -> Verdict {
         if self.stop.get().is_none() {
+            // What stopped it may have grown since the last operation, or before the first.
+            if matches!(why, Stop::Memory) {
+                self.peak.set(self.peak.get().max(self.memory()));
+            }
             self.stop.set(Some(why));
         }
         Verdict::Stop
