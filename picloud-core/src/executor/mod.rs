@@ -563,7 +563,7 @@ fn record(shared: &Shared, mut invocation: Box<Invocation>, outcome: &Outcome, a
             body_bytes: response.body.len() as u64,
         });
     }
-    if let Some(record) = worker::collect(record) {
+    if let Some(record) = worker::collect(shared.id, record) {
         shared.log.record(vec![record]);
     }
 }
