@@ -186,7 +186,7 @@ impl PostgresBackend {
         }
         let lanes = Lanes::new(options, config.connections_per_runtime.max(1), config.pooler);
         let inner = Arc::new(Inner {
-            sql: Sql::new(&config.schema),
+            sql: Sql::new(&config.schema, !config.pooler),
             notices: Notices::new(&config.schema),
             lanes: Arc::new(lanes),
             config,
