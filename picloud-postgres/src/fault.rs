@@ -3,6 +3,10 @@
 /// A commit of the backend's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names are the documentation")]
+#[cfg_attr(
+    not(feature = "fault-points"),
+    allow(unreachable_pub, reason = "public where a test can reach it")
+)]
 #[non_exhaustive]
 pub enum Commit {
     Write,
