@@ -17,6 +17,7 @@ use crate::catalog::PostgresCatalog;
 use crate::control::Control;
 use crate::error::of_database;
 use crate::executions::PostgresExecutions;
+use crate::fault::{self, Commit};
 use crate::kv::PostgresKv;
 use crate::lanes::Lanes;
 use crate::notices::Notices;
@@ -123,6 +124,18 @@ impl Inner {
         connection.settled(answer).await
     }
 
+    /// The same, around a commit at which a test may end the process.
+    pub(crate) async fn commit(
+        &self,
+        commit: Commit,
+        query: Query<'static, Postgres, PgArguments>,
+    ) -> Result<Vec<PgRow>> {
+        fault::point(commit, false);
+        let rows = self.write(query).await?;
+        fault::point(commit, true);
+        Ok(rows)
+    }
+
     pub(crate) async fn check_schema(&self) -> Result<()> {
         let source = Source::Lanes(self.lanes.clone());
         let rows = self.read_all(&source, || self.sql.schema_version.query()).await?;
@@ -186,14 +199,14 @@ impl PostgresBackend {
         }
         let lanes = Lanes::new(options, config.connections_per_runtime.max(1), config.pooler);
         let inner = Arc::new(Inner {
-            sql: Sql::new(&config.schema),
+            sql: Sql::new(&config.schema, !config.pooler),
             notices: Notices::new(&config.schema),
             lanes: Arc::new(lanes),
             config,
         });
         inner.lanes.connect().await?.close().await.map_err(of_database)?;
         let control = Arc::new(Control::start(&inner)?);
-        Ok(PostgresBackend { inner, control: control })
+        Ok(PostgresBackend { inner, control })
     }
 
     /// As [`connect_with`](Self::connect_with), with the options of a pool of the host's. The pool itself is not used:

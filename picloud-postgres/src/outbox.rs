@@ -17,6 +17,7 @@ use uuid::Uuid;
 
 use crate::backend::Inner;
 use crate::error::{corrupt, of_database};
+use crate::fault::Commit;
 use crate::source::Source;
 use crate::time::Time;
 
@@ -54,7 +55,7 @@ impl Outbox for PostgresOutbox {
 
     async fn claim(&self, worker: WorkerId, limit: usize) -> Result<Vec<Claimed>> {
         let query = self.0.sql.outbox_claim.query().bind(*worker.as_uuid()).bind(count(limit));
-        claimed(self.0.write(query).await?)
+        claimed(self.0.commit(Commit::Claim, query).await?)
     }
 
     async fn settle(&self, worker: WorkerId, settlements: &[Settlement]) -> Result<Vec<Settlement>> {
@@ -91,7 +92,7 @@ impl Outbox for PostgresOutbox {
         if !removed.is_empty() {
             let query =
                 sql.outbox_remove.query().bind(*worker.as_uuid()).bind(ids(&removed)).bind(claims(&removed));
-            let gone = note(&removed, self.0.write(query).await?)?;
+            let gone = note(&removed, self.0.commit(Commit::Completion, query).await?)?;
             self.0.notices.removed(gone);
         }
         let back = part(|verdict| matches!(verdict, Verdict::Retry { .. } | Verdict::Release { .. }));
@@ -104,7 +105,7 @@ impl Outbox for PostgresOutbox {
             let (after, given): (Vec<i64>, Vec<i32>) = back.iter().map(wait).unzip();
             let query =
                 sql.outbox_put_back.query().bind(*worker.as_uuid()).bind(ids(&back)).bind(claims(&back));
-            note(&back, self.0.write(query.bind(after).bind(given)).await?)?;
+            note(&back, self.0.commit(Commit::Retry, query.bind(after).bind(given)).await?)?;
         }
         let dead = part(|verdict| matches!(verdict, Verdict::Dead { .. }));
         if !dead.is_empty() {
@@ -114,7 +115,7 @@ impl Outbox for PostgresOutbox {
             };
             let (reasons, errors): (Vec<&'static str>, Vec<String>) = dead.iter().map(tell).unzip();
             let query = sql.outbox_bury.query().bind(*worker.as_uuid()).bind(ids(&dead)).bind(claims(&dead));
-            note(&dead, self.0.write(query.bind(reasons).bind(errors)).await?)?;
+            note(&dead, self.0.commit(Commit::DeadLetter, query.bind(reasons).bind(errors)).await?)?;
         }
         let mut counted = HashSet::with_capacity(settlements.len());
         let is_lost = |settlement: &&Settlement| {

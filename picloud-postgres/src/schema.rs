@@ -90,7 +90,9 @@ impl Migration {
 /// is the transaction's, since one of the session would break through a pooler.
 pub(crate) async fn migrate(connection: &mut PgConnection, schema: &SchemaName) -> Result<()> {
     let mut tx = connection.begin().await.map_err(of_database)?;
+    // None of these statements is named, so that they work through a pooler.
     sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended('picloud migrations ' || $1, 0))")
+        .persistent(false)
         .bind(schema.as_str())
         .execute(&mut *tx)
         .await
@@ -105,6 +107,7 @@ pub(crate) async fn migrate(connection: &mut PgConnection, schema: &SchemaName) 
     sqlx::raw_sql(AssertSqlSafe(begin)).execute(&mut *tx).await.map_err(of_database)?;
     let known = schema.fill("SELECT version, checksum FROM {s}.migrations ORDER BY version");
     let known: Vec<(i32, Vec<u8>)> = sqlx::query(AssertSqlSafe(known))
+        .persistent(false)
         .fetch_all(&mut *tx)
         .await
         .map_err(of_database)?
@@ -136,6 +139,7 @@ pub(crate) async fn migrate(connection: &mut PgConnection, schema: &SchemaName) 
             .map_err(of_database)?;
         let note = schema.fill("INSERT INTO {s}.migrations (version, name, checksum) VALUES ($1, $2, $3)");
         sqlx::query(AssertSqlSafe(note))
+            .persistent(false)
             .bind(migration.version)
             .bind(migration.name)
             .bind(migration.checksum())

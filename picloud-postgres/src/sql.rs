@@ -13,17 +13,16 @@ use crate::schema::SchemaName;
 
 /// A statement.
 #[derive(Debug, Clone)]
-pub(crate) struct Statement(Arc<str>);
+pub(crate) struct Statement {
+    text: Arc<str>,
+    /// Prepared once per connection, under a name. Not through a pooler, where the name would meet another connection.
+    named: bool,
+}
 
 impl Statement {
     /// The statement, to bind its parameters.
     pub(crate) fn query(&self) -> Query<'static, Postgres, PgArguments> {
-        sqlx::query(AssertSqlSafe(self.0.clone()))
-    }
-
-    #[cfg(test)]
-    pub(crate) fn text(&self) -> &str {
-        &self.0
+        sqlx::query(AssertSqlSafe(self.text.clone())).persistent(self.named)
     }
 }
 
@@ -34,8 +33,8 @@ macro_rules! statements {
         pub(crate) struct Sql { $($(#[$doc])* pub(crate) $name: Statement,)* }
 
         impl Sql {
-            pub(crate) fn new(schema: &SchemaName) -> Self {
-                Sql { $($name: Statement(schema.fill(&$text).into()),)* }
+            pub(crate) fn new(schema: &SchemaName, named: bool) -> Self {
+                Sql { $($name: Statement { text: schema.fill(&$text).into(), named },)* }
             }
         }
     };
