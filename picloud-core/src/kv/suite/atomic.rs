@@ -1,5 +1,8 @@
 //! Increment, compare-and-set, and calls at the same time.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use crate::conformance::{Case, World, case_list, together};
 use crate::{Error, Json, Result};
 
@@ -287,21 +290,27 @@ async fn get_many_reads_at_one_moment(world: World) -> Result<()> {
     let things = world.collection().await?;
     things.set("first", "0").await?;
     things.set("second", "0").await?;
+    // The writer goes on as long as there are reads: one that is over before the first of them proves nothing.
+    let is_over = Arc::new(AtomicBool::new(false));
     let writer = tokio::spawn({
-        let things = things.clone();
+        let (things, is_over) = (things.clone(), is_over.clone());
         async move {
-            for number in 1..=100 {
+            let mut number = 0_u64;
+            while !is_over.load(Ordering::Relaxed) {
+                number += 1;
                 things.set("first", &number.to_string()).await?;
                 things.set("second", &number.to_string()).await?;
+                tokio::task::yield_now().await;
             }
             Result::Ok(())
         }
     });
-    while !writer.is_finished() {
+    for _ in 0..100 {
         let read = things.get_many(&["first", "second"]).await?;
         let [first, second] = [read.first(), read.get(1)]
             .map(|value| value.cloned().flatten().and_then(|value| value.parse::<i64>().ok()).unwrap_or(-1));
         assert!(first == second || first == second + 1, "first {first}, second {second}: not of one moment");
     }
+    is_over.store(true, Ordering::Relaxed);
     writer.await.map_err(|error| Error::internal(error.to_string()))?
 }
