@@ -14,7 +14,7 @@ use sqlx::query::Query;
 use uuid::Uuid;
 
 use crate::backend::Inner;
-use crate::error::of_database;
+use crate::error::{is_contended, of_database};
 use crate::source::Source;
 use crate::sql::Statement;
 
@@ -91,24 +91,21 @@ impl PostgresKv {
                 .bind(collection_json.clone())
                 .bind(key_json.clone());
             let query = bind(query);
-            let mut connection = self.source.acquire().await?;
-            let answer = query.fetch_one(connection.busy()?).await;
-            let row = match connection.settled(answer).await {
+            // The connection is not kept while others are given way.
+            let rows = self.source.acquire().await?.rows(query).await;
+            let rows = match rows {
                 // The database gave way to another writer: the same as having been slower.
-                Err(error)
-                    if error.code() == "postgres.contended" && matches!(self.source, Source::Lanes(_)) =>
-                {
-                    drop(connection);
+                Err(error) if is_contended(&error) && matches!(self.source, Source::Lanes(_)) => {
                     give_way(attempt).await;
                     continue;
                 }
                 answer => answer?,
             };
-            drop(connection);
+            let row = rows.first().ok_or_else(|| Error::internal("a write without an answer"))?;
             let read = |row: &PgRow| -> sqlx::Result<(bool, Option<String>, Option<String>, bool, i64)> {
                 Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?, row.try_get(4)?))
             };
-            let (fresh, code, value, written, fired) = read(&row).map_err(of_database)?;
+            let (fresh, code, value, written, fired) = read(row).map_err(of_database)?;
             if !fresh {
                 return Err(Fanout::stale());
             }
@@ -193,10 +190,8 @@ impl KvService for PostgresKv {
                 cx.fanout().and_then(|fanout| fanout.revision).map(|revision| revision.0.cast_signed());
             let query = sql.kv_set_silent.query().bind(*cx.app().as_uuid()).bind(collection.to_string());
             let query = query.bind(key.to_string()).bind(value.as_str().to_owned()).bind(ttl).bind(revision);
-            let mut connection = self.source.acquire().await?;
-            let answer = query.execute(connection.busy()?).await;
-            let written = connection.settled(answer).await?.rows_affected();
-            return if written == 0 { Err(Fanout::stale()) } else { Ok(()) };
+            let written = self.source.acquire().await?.rows(query).await?;
+            return if written.is_empty() { Err(Fanout::stale()) } else { Ok(()) };
         }
         self.write(cx, collection, key, &sql.kv_set, |query| query.bind(value.as_str().to_owned()).bind(ttl))
             .await?;

@@ -38,6 +38,7 @@ mod control;
 mod error;
 mod executions;
 mod kv;
+mod lane_connection;
 mod lanes;
 mod notices;
 mod outbox;
