@@ -132,7 +132,7 @@ pub(crate) fn run(table: &mut Table) {
         Goal::AtMost(2.0),
     );
 
-    let handed = || {
+    let in_host = || {
         let template = greet(&app, "greet");
         let cloud = cloud.clone();
         in_flight(&runtime, 64_000, move || {
@@ -159,9 +159,9 @@ pub(crate) fn run(table: &mut Table) {
             tokio::task::spawn_blocking(work).await.unwrap()
         })
     };
-    let [ours, shared, per_call] = in_turns(7, [&mut || handed(), &mut || shared(), &mut || per_call()]);
+    let [ours, shared, per_call] = in_turns(7, [&mut || in_host(), &mut || shared(), &mut || per_call()]);
     table.row(
-        "hello handed over, 64 in flight, beside a shared engine on blocking threads",
+        "hello asked for in a host's runtime, 64 in flight, beside a shared engine on blocking threads",
         per_second(ours),
         per_second(shared),
         ours / shared,
@@ -169,7 +169,7 @@ pub(crate) fn run(table: &mut Table) {
         Goal::AtLeast(1.5),
     );
     table.row(
-        "hello handed over, 64 in flight, beside an engine per call on blocking threads",
+        "hello asked for in a host's runtime, 64 in flight, beside an engine per call on blocking threads",
         per_second(ours),
         per_second(per_call),
         ours / per_call,

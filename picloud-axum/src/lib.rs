@@ -1,7 +1,8 @@
 //! picloud in an axum application: the routes that scripts answer, the HTTP API, health and version.
 //!
-//! [`router`] is an ordinary [`axum::Router`] for a host's own server, under any prefix; requests are handed over to
-//! the executor threads of [`Picloud`]. [`serve`] runs a whole server on those threads, so that
+//! [`router`] is an ordinary [`axum::Router`] for a host's own server, under any prefix. A script that ends
+//! within microseconds and calls no function of the host's runs where the request is; all others are handed over to the
+//! executor threads of [`Picloud`]. [`serve`] runs a whole server on those threads, so that
 //! a request is answered where it was accepted: the faster way when picloud is most of what the process does.
 //!
 //! | path, below the mount point | answers |
@@ -40,6 +41,9 @@ pub use error::ApiError;
 pub use serve::serve;
 
 /// Everything: the routes of scripts, the HTTP API, health and version.
+///
+/// Nested under `/scripts`, the script route `/` answers `/scripts`; axum does not nest `/scripts/`. Scripts see the
+/// path without the prefix.
 ///
 /// ```
 /// use picloud_axum::{RouterConfig, router};

@@ -201,7 +201,7 @@ impl PostgresBackend {
         let most = config.connections_per_runtime.max(1);
         let lanes = Lanes::new(options, most, config.statement_timeout, config.pooler);
         let inner = Arc::new(Inner {
-            sql: Sql::new(&config.schema),
+            sql: Sql::new(&config.schema, !config.pooler),
             notices: Notices::new(&config.schema),
             lanes: Arc::new(lanes),
             config,

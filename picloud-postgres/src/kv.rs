@@ -38,6 +38,31 @@ enum Written {
     },
 }
 
+/// What the statement tells.
+struct Told {
+    /// The app is at the revision that was expected.
+    fresh: bool,
+    /// Whether the entry is such that it can be written.
+    code: Option<String>,
+    value: Option<String>,
+    /// Nobody else was faster.
+    written: bool,
+    /// Rows that were stored.
+    fired: i64,
+}
+
+impl Told {
+    fn read(row: &PgRow) -> sqlx::Result<Self> {
+        Ok(Told {
+            fresh: row.try_get(0)?,
+            code: row.try_get(1)?,
+            value: row.try_get(2)?,
+            written: row.try_get(3)?,
+            fired: row.try_get(4)?,
+        })
+    }
+}
+
 impl PostgresKv {
     pub(crate) fn new(backend: Arc<Inner>, source: Source) -> Self {
         PostgresKv { backend, source }
@@ -55,7 +80,7 @@ impl PostgresKv {
     }
 
     /// A write with the statement of [`kv_write`](crate::sql): repeated as long as others are faster.
-    async fn write<'q>(
+    async fn write(
         &self,
         cx: &CallCx,
         collection: &CollectionName,
@@ -102,10 +127,7 @@ impl PostgresKv {
                 answer => answer?,
             };
             let row = rows.first().ok_or_else(|| Error::internal("a write without an answer"))?;
-            let read = |row: &PgRow| -> sqlx::Result<(bool, Option<String>, Option<String>, bool, i64)> {
-                Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?, row.try_get(4)?))
-            };
-            let (fresh, code, value, written, fired) = read(row).map_err(of_database)?;
+            let Told { fresh, code, value, written, fired } = Told::read(row).map_err(of_database)?;
             if !fresh {
                 return Err(Fanout::stale());
             }
@@ -132,8 +154,8 @@ impl PostgresKv {
 /// Lets others go first, a little longer each time, up to some milliseconds.
 async fn give_way(attempt: u32) {
     if attempt >= 2 {
-        let id = Uuid::from(*EventId::new().as_uuid());
-        let random = u64::from(id.as_bytes().last().copied().unwrap_or_default());
+        let id = EventId::new();
+        let random = u64::from(id.as_uuid().as_bytes().last().copied().unwrap_or_default());
         tokio::time::sleep(Duration::from_micros((random + 1) * u64::from(attempt.min(20)))).await;
     }
 }

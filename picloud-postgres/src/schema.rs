@@ -93,12 +93,15 @@ pub(crate) async fn migrate(connection: &mut PgConnection, schema: &SchemaName) 
     // A step may take long in a large database, and so may the wait for another process that takes it.
     let patience = "SET LOCAL statement_timeout = '10min'; SET LOCAL client_min_messages = 'warning'";
     sqlx::raw_sql(patience).execute(&mut *tx).await.map_err(of_database)?;
+    // None of these statements is named, so that they work through a pooler.
     sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended('picloud migrations ' || $1, 0))")
+        .persistent(false)
         .bind(schema.as_str())
         .execute(&mut *tx)
         .await
         .map_err(of_database)?;
     let mine = sqlx::query("SELECT EXISTS (SELECT 1 FROM pg_namespace WHERE nspname = $1)")
+        .persistent(false)
         .bind(schema.as_str())
         .fetch_one(&mut *tx)
         .await
@@ -118,6 +121,7 @@ pub(crate) async fn migrate(connection: &mut PgConnection, schema: &SchemaName) 
     sqlx::raw_sql(AssertSqlSafe(begin)).execute(&mut *tx).await.map_err(of_database)?;
     let known = schema.fill("SELECT version, checksum FROM {s}.migrations ORDER BY version");
     let known: Vec<(i32, Vec<u8>)> = sqlx::query(AssertSqlSafe(known))
+        .persistent(false)
         .fetch_all(&mut *tx)
         .await
         .map_err(of_database)?
@@ -149,6 +153,7 @@ pub(crate) async fn migrate(connection: &mut PgConnection, schema: &SchemaName) 
             .map_err(of_database)?;
         let note = schema.fill("INSERT INTO {s}.migrations (version, name, checksum) VALUES ($1, $2, $3)");
         sqlx::query(AssertSqlSafe(note))
+            .persistent(false)
             .bind(migration.version)
             .bind(migration.name)
             .bind(migration.checksum())

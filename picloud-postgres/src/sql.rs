@@ -14,22 +14,21 @@ use crate::schema::SchemaName;
 
 /// A statement.
 #[derive(Debug, Clone)]
-pub(crate) struct Statement(Arc<str>);
+pub(crate) struct Statement {
+    text: Arc<str>,
+    /// Prepared once per connection, under a name. Not through a pooler, where the name would meet another connection.
+    named: bool,
+}
 
 impl Statement {
     /// The statement, to bind its parameters.
     pub(crate) fn query(&self) -> Query<'static, Postgres, PgArguments> {
-        sqlx::query(AssertSqlSafe(self.0.clone()))
+        sqlx::query(AssertSqlSafe(self.text.clone())).persistent(self.named)
     }
 
     /// The statement as one message, for `raw_sql`: without parameters.
     pub(crate) fn simple(&self) -> SqlStr {
-        AssertSqlSafe(self.0.clone()).into_sql_str()
-    }
-
-    #[cfg(test)]
-    pub(crate) fn text(&self) -> &str {
-        &self.0
+        AssertSqlSafe(self.text.clone()).into_sql_str()
     }
 }
 
@@ -46,8 +45,9 @@ macro_rules! statements {
         pub(crate) struct Sql { $($(#[$doc])* pub(crate) $name: Statement,)* }
 
         impl Sql {
-            pub(crate) fn new(schema: &SchemaName) -> Self {
-                Sql { $($name: Statement(schema.fill(&$text.replace("{alive}", ALIVE)).into()),)* }
+            pub(crate) fn new(schema: &SchemaName, named: bool) -> Self {
+                let fill = |text: &str| schema.fill(&text.replace("{alive}", ALIVE)).into();
+                Sql { $($name: Statement { text: fill(&$text), named },)* }
             }
         }
     };

@@ -245,27 +245,3 @@ async fn a_restart_between_two_calls_is_not_noticed() {
         assert!(backend.catalog().snapshot(cx.app()).await.unwrap().is_some());
     }
 }
-
-/// A writer that drew its version before the deletion may still be on its way.
-#[tokio::test]
-async fn a_deleted_entry_is_swept_after_a_minute_and_not_before() {
-    let schema = schema();
-    let mut config = PostgresConfig::default().schema(schema.clone());
-    config.sweep = Duration::from_millis(50);
-    let backend = PostgresBackend::connect_url(&url(), config).await.unwrap();
-    backend.migrate().await.unwrap();
-    let (kv, cx) = (backend.kv(), CallCx::new(app(&backend).await));
-    let things = CollectionName::new("things").unwrap();
-    for key in ["old", "young"] {
-        set(&*kv, &cx, key, "1").await.unwrap();
-        assert!(kv.delete(&cx, &things, &Key::new(key).unwrap()).await.unwrap());
-    }
-    run(&format!("UPDATE {schema}.kv SET expires_at = expires_at - interval '2 minutes' WHERE key = 'old'"))
-        .await;
-    let left = format!("SELECT coalesce(string_agg(key, ' ' ORDER BY key), '') FROM {schema}.kv");
-    until("the old one is swept", async || ask::<String>(left.clone()).await == "young").await;
-    // Two more rounds of the sweeper.
-    tokio::time::sleep(Duration::from_millis(200)).await;
-    assert_eq!(ask::<String>(left).await, "young");
-    backend.close().await;
-}

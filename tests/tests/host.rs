@@ -410,3 +410,23 @@ async fn dropping_the_last_handle_ends_the_threads() {
     }
     panic!("{} threads are left", threads());
 }
+
+#[tokio::test]
+async fn a_body_that_does_not_fit_is_told_with_its_size() {
+    let mut config = PicloudConfig::default();
+    config.limits.max_memory = 16 << 20;
+    let world = world_with(config).await;
+    world.app.deploy(&bundle(&[("script", "ctx.request.body.len()")])).await.unwrap();
+    let mut request = HttpRequest::new(http::Method::POST, "/");
+    request.headers.insert("content-type", http::HeaderValue::from_static("application/json"));
+    request.body = format!("[{}{{}}]", "{\"a\":0},".repeat(500_000)).into();
+
+    let script = world.app.script("script").unwrap();
+    let outcome = script.execute(script.invocation().request(request)).await;
+
+    // It stops before the first operation: the size has to be read then, too.
+    assert!(outcome.peak_memory > 15 << 20, "{} bytes", outcome.peak_memory);
+    let message = outcome.result.unwrap_err().message;
+    assert!(message.starts_with("the script held 1"), "{message}");
+    world.cloud.shutdown(Duration::from_secs(5)).await;
+}

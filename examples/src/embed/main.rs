@@ -122,7 +122,8 @@ try {
     let orders = kv::collection("orders").increment(ctx.principal.id, 1);
     #{ customer: ctx.principal.name, left: left, orders: orders }
 } catch (problem) {
-    #{ statusCode: 409, body: #{ error: problem.message } }
+    // Needs the `return`: unlike `try`, a `catch` block has no value.
+    return #{ statusCode: 409, body: #{ error: problem.message } }
 }
 "#;
 

@@ -10,6 +10,7 @@ mod try_one;
 mod watch;
 
 use std::error::Error;
+use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -80,6 +81,8 @@ async fn main() -> ExitCode {
                 .unwrap_or_else(|_| "warn,picloud::script=off".into()),
         )
         .with_writer(std::io::stderr)
+        // Colours are for eyes, not for files.
+        .with_ansi(std::io::stderr().is_terminal())
         .init();
     match run(arguments).await {
         Ok(code) => code,
@@ -126,9 +129,12 @@ async fn serve_folder(cloud: &Picloud, app: &App, arguments: &Arguments) -> Resu
     let address = listener.local_addr()?;
     match deploy(app, &arguments.scripts).await {
         Ok(report) => print!("{}", page::welcome(&arguments.scripts, &report, address, arguments.watch)),
-        // The first fix goes live like every later one.
-        Err(DeployError::Invalid(problems)) if arguments.watch => {
+        // With --watch the first fix goes live like every later one.
+        Err(DeployError::Invalid(problems)) => {
             eprint!("{}", page::mistakes(&problems));
+            if !arguments.watch {
+                return Err("nothing was deployed".into());
+            }
             eprintln!("nothing is live yet; save the file and it will be, at http://{address}");
         }
         Err(error) => return Err(error.into()),

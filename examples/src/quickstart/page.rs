@@ -12,6 +12,10 @@ pub(crate) fn welcome(folder: &Path, report: &DeployReport, address: SocketAddr,
     let mut page = String::new();
     let _ = writeln!(page, "picloud serves {} on http://{address}\n", folder.display());
     let _ = write!(page, "{report}");
+    if report.created.is_empty() {
+        let _ =
+            writeln!(page, "There is no .rhai file in it; hidden files and symbolic links are passed over.");
+    }
     let _ = writeln!(page, "\nOpen http://{address}/ or try:");
     for route in report.routes.iter().filter(|route| route.change != Change::Removed) {
         let _ = writeln!(page, "  {}", curl(&route.route, address));

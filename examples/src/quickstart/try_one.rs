@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use http::{HeaderName, HeaderValue, Method};
 use picloud_core::execution::HttpRequest;
+use picloud_core::route::normalize_host;
 use picloud_core::script::Bundle;
 use picloud_core::{App, Picloud};
 
@@ -41,6 +42,10 @@ pub(crate) async fn run(
         request
             .headers
             .insert(HeaderName::from_bytes(name.trim().as_bytes())?, HeaderValue::from_str(value.trim())?);
+    }
+
+    if let Some(host) = request.headers.get(http::header::HOST).and_then(|host| host.to_str().ok()) {
+        request.host = normalize_host(host).into_owned();
     }
 
     let answer = if report.routes.is_empty() {

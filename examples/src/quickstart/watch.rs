@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use notify::{RecursiveMode, Watcher};
+use notify::event::{AccessKind, AccessMode};
+use notify::{EventKind, RecursiveMode, Watcher};
 use picloud_core::App;
 use picloud_core::script::DeployError;
 use tokio::sync::mpsc;
@@ -33,8 +34,7 @@ impl Watch {
 pub(crate) fn start(app: App, folder: &Path) -> notify::Result<Watch> {
     let (saved, notices) = mpsc::channel(1);
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-        // Reading the folder is an event, too.
-        if event.as_ref().is_ok_and(|event| event.kind.is_access()) {
+        if event.as_ref().is_ok_and(is_no_save) {
             return;
         }
         // A full channel means that a deployment is due already.
@@ -43,6 +43,19 @@ pub(crate) fn start(app: App, folder: &Path) -> notify::Result<Watch> {
     watcher.watch(folder, RecursiveMode::Recursive)?;
     let task = tokio::spawn(follow(app, folder.to_owned(), notices));
     Ok(Watch { task, watcher })
+}
+
+/// Whether there is nothing to deploy for this event.
+fn is_no_save(event: &notify::Event) -> bool {
+    let closed = event.kind == EventKind::Access(AccessKind::Close(AccessMode::Write));
+    // Reading the folder is an event, too.
+    if event.kind.is_access() && !closed {
+        return true;
+    }
+    // Many editors empty the file first and then write it: in between its routes would be gone. Only Linux says when
+    // a file is closed, and so when an empty one is meant.
+    let empty = |path: &PathBuf| path.metadata().is_ok_and(|file| file.is_file() && file.len() == 0);
+    cfg!(target_os = "linux") && !closed && !event.paths.is_empty() && event.paths.iter().all(empty)
 }
 
 async fn follow(app: App, folder: PathBuf, mut notices: mpsc::Receiver<()>) {

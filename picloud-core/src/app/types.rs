@@ -72,7 +72,36 @@ pub struct AppRecord {
 
 /// Decides which app a request belongs to.
 ///
-/// Called on the hot path of every request: look something up in memory, do not wait.
+/// Called on the hot path of every request: look something up in memory, do not wait. It is handed over before there
+/// are apps, so it shares what it looks up with whoever creates them:
+///
+/// ```
+/// use std::collections::HashMap;
+/// use std::sync::{Arc, RwLock};
+/// use picloud_core::app::AppResolver;
+/// use picloud_core::route::normalize_host;
+/// use picloud_core::{AppId, Picloud};
+/// use picloud_memory::MemoryBackend;
+///
+/// /// Each host name has its app.
+/// #[derive(Debug, Clone, Default)]
+/// struct ByHost(Arc<RwLock<HashMap<String, AppId>>>);
+///
+/// impl AppResolver for ByHost {
+///     fn resolve(&self, host: &str, _headers: &http::HeaderMap) -> Option<AppId> {
+///         self.0.read().ok()?.get(&*normalize_host(host)).copied()
+///     }
+/// }
+///
+/// # #[tokio::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let hosts = ByHost::default();
+/// let cloud = Picloud::builder(MemoryBackend::new()).app_resolver(hosts.clone()).start().await?;
+/// for slug in ["shop", "blog"] {
+///     let app = cloud.create_app(slug).await?;
+///     hosts.0.write().unwrap().insert(format!("{slug}.example.com"), app.id());
+/// }
+/// # Ok(()) }
+/// ```
 pub trait AppResolver: Debug + Send + Sync + 'static {
     /// The app for a request with this host (as sent, possibly with a port) and these headers; `None` answers
     /// 404 `app.not_found`.

@@ -11,6 +11,9 @@ use crate::execution::{Failure, FailureClass, LimitExceeded};
 /// How long a fiber runs before others get their turn.
 pub(crate) const TIME_SLICE: Duration = Duration::from_micros(200);
 
+/// How long an attempt on a thread of the host's may take. As with every slice one operation may overrun it.
+pub(crate) const ATTEMPT_SLICE: Duration = Duration::from_micros(50);
+
 /// Operations between two looks at the clock, while they are cheap: sixteen cost as much as looking once. One
 /// operation can cost milliseconds, too; a slice that was overrun by its own length shortens the way to the next look
 /// to one operation, and looks that find nothing amiss lengthen it again.
@@ -34,6 +37,8 @@ pub(crate) enum Stop {
     Timeout,
     Cancelled,
     Shutdown,
+    /// An attempt that is to be handed over. Nobody is told: the script begins anew.
+    GivenUp,
 }
 
 /// What to do after a look.
@@ -63,6 +68,7 @@ pub(crate) struct Budget {
     /// The thread's counter when the fiber was last resumed.
     at_resume: Cell<i64>,
     peak: Cell<i64>,
+    attempt: bool,
 }
 
 impl Budget {
@@ -81,12 +87,31 @@ impl Budget {
             held: Cell::new(0),
             at_resume: Cell::new(0),
             peak: Cell::new(0),
+            attempt: false,
         }
+    }
+
+    /// The same for an attempt: it has one short slice and ends with it.
+    pub(crate) fn for_attempt(self) -> Self {
+        Budget { attempt: true, ..self }
+    }
+
+    /// Whether the script is only tried.
+    pub(crate) fn is_attempt(&self) -> bool {
+        self.attempt
+    }
+
+    /// Ends an attempt that would do something others can see; answers whether it is one.
+    pub(crate) fn give_up(&self) -> bool {
+        if self.attempt {
+            self.stop(Stop::GivenUp);
+        }
+        self.attempt
     }
 
     /// Called right before the fiber gets control.
     pub(crate) fn begin_slice(&self, now: Instant) {
-        self.slice_end.set(now + TIME_SLICE);
+        self.slice_end.set(now + if self.attempt { ATTEMPT_SLICE } else { TIME_SLICE });
         self.at_resume.set(alloc::live());
     }
 
@@ -163,12 +188,20 @@ impl Budget {
         if now >= self.deadline {
             return self.stop(Stop::Timeout);
         }
-        if now >= self.slice_end.get() { Verdict::Yield } else { Verdict::Go }
+        match now >= self.slice_end.get() {
+            true if self.attempt => self.stop(Stop::GivenUp),
+            true => Verdict::Yield,
+            false => Verdict::Go,
+        }
     }
 
     /// Ends the execution for `why`, unless it is ending for another reason already.
     pub(crate) fn stop(&self, why: Stop) -> Verdict {
         if self.stop.get().is_none() {
+            // What stopped it may have grown since the last operation, or before the first.
+            if matches!(why, Stop::Memory) {
+                self.peak.set(self.peak.get().max(self.memory()));
+            }
             self.stop.set(Some(why));
         }
         Verdict::Stop
@@ -238,6 +271,7 @@ impl Budget {
             Stop::Timeout => Failure::new(FailureClass::Timeout, "the script ran past its deadline"),
             Stop::Cancelled => Failure::new(FailureClass::Cancelled, "the caller went away"),
             Stop::Shutdown => Failure::new(FailureClass::Cancelled, "the host is shutting down"),
+            Stop::GivenUp => Failure::new(FailureClass::Internal, "an attempt that was given up"),
         }
     }
 }

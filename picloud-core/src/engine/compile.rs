@@ -1,5 +1,6 @@
 //! Sources to something that runs: the shared modules of an instance, and one immutable engine per script.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -116,6 +117,7 @@ impl Toolbox {
             engine: self.engine(&limits, reach),
             reach,
             wide: OnceLock::new(),
+            hand_overs: AtomicU32::new(0),
             toolbox: Arc::clone(self),
             limits,
             names,
@@ -150,6 +152,13 @@ impl Toolbox {
 
 /// Most functions and closures of a script: the parser takes quadratic time in them.
 const MAX_FUNCTIONS: usize = 1_000;
+
+/// Executions that are handed over at once after an attempt was given up. So a script that always calls the host is
+/// tried in vain once in a while, and one that seldom does is not judged by that for ever.
+const HAND_OVERS: u32 = 64;
+
+/// Longest body that an attempt parses, and longest result that it writes: tens of microseconds.
+pub(crate) const ATTEMPT_BYTES: usize = 8 << 10;
 
 /// How large the values are that an engine's own checks let pass.
 ///
@@ -259,15 +268,15 @@ pub(crate) struct Compiled {
     engine: Engine,
     reach: Reach,
     wide: OnceLock<Engine>,
+    /// How many of the next executions are handed over without an attempt.
+    hand_overs: AtomicU32,
     toolbox: Arc<Toolbox>,
 }
 
 impl Compiled {
     /// The engine for this invocation: one with raised limits if what comes in is larger than the script's own.
     pub(crate) fn engine_for(&self, invocation: &Invocation) -> &Engine {
-        let incoming = invocation.request.as_ref().map_or(0, |request| request.body.len())
-            + invocation.payload.as_ref().map_or(0, crate::Json::len)
-            + invocation.event.as_ref().map_or(0, |event| event.payload.len());
+        let incoming = incoming(invocation);
         let least = self.limits.max_string_size.min(self.limits.max_array_size).min(self.limits.max_map_size);
         let names_it = self.names.has(Part::Body) || self.names.has(Part::Event);
         if self.reach == Reach::Wide || !names_it || (incoming as u64) <= least {
@@ -275,6 +284,33 @@ impl Compiled {
         }
         self.wide.get_or_init(|| self.toolbox.engine(&self.limits, Reach::Wide))
     }
+
+    /// Whether an attempt of this invocation on a thread of the host's is likely to come to an end.
+    pub(crate) fn may_attempt(&self, invocation: &Invocation) -> bool {
+        let names_it = self.names.has(Part::Body) || self.names.has(Part::Event);
+        if names_it && incoming(invocation) > ATTEMPT_BYTES {
+            return false;
+        }
+        // Threads that count at once may lose a count, which does not matter; a script that is never given up is only
+        // read here.
+        let left = self.hand_overs.load(Ordering::Relaxed);
+        if left > 0 {
+            self.hand_overs.store(left - 1, Ordering::Relaxed);
+        }
+        left == 0
+    }
+
+    /// Remembers that an attempt was in vain.
+    pub(crate) fn gave_up(&self) {
+        self.hand_overs.store(HAND_OVERS, Ordering::Relaxed);
+    }
+}
+
+/// Bytes of what `ctx` may have to parse.
+fn incoming(invocation: &Invocation) -> usize {
+    invocation.request.as_ref().map_or(0, |request| request.body.len())
+        + invocation.payload.as_ref().map_or(0, crate::Json::len)
+        + invocation.event.as_ref().map_or(0, |event| event.payload.len())
 }
 
 impl std::fmt::Debug for Compiled {

@@ -4,7 +4,9 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use rhai::{Array, Blob, Dynamic, ImmutableString, Map};
 
+use super::compile::ATTEMPT_BYTES;
 use super::convert::{self, ConvertLimits};
+use super::fiber;
 use crate::Json;
 use crate::execution::{Failure, FailureClass, HttpResponse};
 
@@ -21,7 +23,16 @@ pub(crate) fn json(value: &Dynamic) -> Result<Json, Failure> {
 }
 
 fn json_text(value: &Dynamic) -> Result<String, Failure> {
-    convert::to_json_text(value, ConvertLimits::default())
+    // Nothing looks at the clock while a result is written: an attempt leaves large ones to an executor thread.
+    let attempt = fiber::current(|run| run.budget.is_attempt()) == Some(true);
+    let default = ConvertLimits::default();
+    let limits = if attempt { ConvertLimits { max_bytes: ATTEMPT_BYTES } } else { default };
+    convert::to_json_text(value, limits)
+        .inspect_err(|error| {
+            if attempt && error.code() == "json.too_large" {
+                fiber::current(|run| run.budget.give_up());
+            }
+        })
         .map_err(|error| bad(format!("the result cannot be returned: {}", error.message())))
 }
 

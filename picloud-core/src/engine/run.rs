@@ -99,6 +99,10 @@ impl Run {
 
     /// Adds a line to the execution's log, and hands it to `tracing`.
     pub(crate) fn say(&self, level: LogLevel, message: &str, data: Option<Json>) {
+        // Whoever listens to `tracing` would hear it twice.
+        if self.budget.give_up() {
+            return;
+        }
         let mark = self.budget.mark();
         self.say_unsettled(level, message, data);
         self.budget.settle(mark, 0);
@@ -180,7 +184,11 @@ pub(crate) fn on_progress(_operations: u64) -> Option<Dynamic> {
 
 /// The call context for a host call that begins.
 pub(crate) fn call_cx(label: &str) -> Result<CallCx, Box<EvalAltResult>> {
-    match fiber::current(|run| run.budget.stopped().is_none().then(|| run.cx())) {
+    let cx = fiber::current(|run| {
+        run.budget.give_up();
+        run.budget.stopped().is_none().then(|| run.cx())
+    });
+    match cx {
         Some(Some(cx)) => Ok(cx),
         Some(None) => Err(terminated()),
         None => Err(thrown(&Error::internal(format!("{label} was called outside an execution")))),

@@ -1,5 +1,8 @@
 //! Running scripts: the [`Executor`] seam, and the executor of this process.
 
+mod attempt;
+#[cfg(test)]
+mod attempt_tests;
 mod gate;
 mod probe;
 mod task;
@@ -105,7 +108,8 @@ struct Start {
 /// The executor of this process: scripts on fibers, on a few threads of its own.
 ///
 /// A future of [`run`](LocalExecutor::run) that is first polled on one of its threads runs the script right
-/// there; elsewhere the script is handed over.
+/// there. Elsewhere the script is tried for some microseconds on the thread that polls, and handed over if it does not
+/// end by then or calls a function of the host's.
 #[derive(Clone)]
 pub struct LocalExecutor {
     shared: Arc<Shared>,
@@ -438,7 +442,7 @@ fn begin(shared: Arc<Shared>, invocation: Box<Invocation>) -> Result<State, Box<
         return Here::begin(shared, permit, compiled, invocation).map(State::Here);
     }
     match shared.cache.peek(&invocation.script) {
-        Some(Ok(compiled)) => place(shared, permit, compiled, invocation),
+        Some(Ok(compiled)) => place(Start { shared, permit, compiled, invocation }),
         Some(Err(failure)) => Err(Box::new(record_refused(&shared, invocation, failure))),
         None => {
             let (cache, script) = (shared.cache.clone(), invocation.script.clone());
@@ -448,24 +452,25 @@ fn begin(shared: Arc<Shared>, invocation: Box<Invocation>) -> Result<State, Box<
     }
 }
 
-/// Begins on this thread if it is one of the executor's, else on the one with the least to do.
-fn place(
-    shared: Arc<Shared>,
-    permit: Permit,
-    compiled: Arc<Compiled>,
-    invocation: Box<Invocation>,
-) -> Result<State, Box<Outcome>> {
-    if worker::here(shared.id).is_some() {
+/// Begins on this thread if it is one of the executor's. Else tries it here, and then begins on the executor's thread
+/// with the least to do.
+fn place(start: Start) -> Result<State, Box<Outcome>> {
+    if worker::here(start.shared.id).is_some() {
+        let Start { shared, permit, compiled, invocation } = start;
         let compiled = worker::settle(compiled, &invocation.script);
         return Here::begin(shared, permit, compiled, invocation).map(State::Here);
     }
+    let start = match attempt::attempt(start) {
+        Ok(outcome) => return Err(outcome),
+        Err(start) => start,
+    };
     let (reply, outcome) = oneshot::channel();
-    let idlest = shared.threads.iter().min_by_key(|thread| thread.active.load(Ordering::Relaxed));
+    let idlest = start.shared.threads.iter().min_by_key(|thread| thread.active.load(Ordering::Relaxed));
     if let Some(thread) = idlest {
         // Counted here already, so that a burst spreads before the threads get to it.
         thread.active.fetch_add(1, Ordering::Relaxed);
-        let start = Start { shared: shared.clone(), permit, compiled, invocation };
-        let _ = thread.orders.send(Order::Run(Box::new(start), reply));
+        let orders = thread.orders.clone();
+        let _ = orders.send(Order::Run(Box::new(start), reply));
     }
     Ok(State::There(outcome))
 }
@@ -489,10 +494,12 @@ impl Future for Execute {
                         Poll::Ready(Err(failure)) => {
                             return Poll::Ready(record_refused(&shared, invocation, failure));
                         }
-                        Poll::Ready(Ok(compiled)) => match place(shared, permit, compiled, invocation) {
-                            Ok(state) => self.state = state,
-                            Err(outcome) => return Poll::Ready(*outcome),
-                        },
+                        Poll::Ready(Ok(compiled)) => {
+                            match place(Start { shared, permit, compiled, invocation }) {
+                                Ok(state) => self.state = state,
+                                Err(outcome) => return Poll::Ready(*outcome),
+                            }
+                        }
                     }
                 }
                 State::Here(mut here) if here.is_mine() => match worker::poll(here.key, cx) {
@@ -592,7 +599,7 @@ fn record(shared: &Shared, mut invocation: Box<Invocation>, outcome: &Outcome, a
             body_bytes: response.body.len() as u64,
         });
     }
-    if let Some(record) = worker::collect(record) {
+    if let Some(record) = worker::collect(shared.id, record) {
         shared.log.record(vec![record]);
     }
 }

@@ -151,21 +151,11 @@ impl Task {
         let Some(fiber) = self.fiber.take() else {
             return Outcome::refused(ExecutionId::new(), Failure::new(FailureClass::Internal, "ended twice"));
         };
-        // Of a stack that was not unwound to its end nothing can be said.
-        if reuse_stack && fiber.data().leaked() > 0 {
-            self.permit.charge_leak(fiber.data().leaked());
-        }
-        let deep = fiber.data().budget.used_deep_stack(self.stack_base);
-        let (run, stack) = fiber.into_parts();
-        if reuse_stack
-            && let Some(mut stack) = stack
-            && stacks.len() < MAX_SPARE_STACKS
-        {
-            if deep {
-                stack.trim();
+        let run = take_apart(fiber, &self.permit, self.stack_base, reuse_stack, |stack| {
+            if stacks.len() < MAX_SPARE_STACKS {
+                stacks.push(stack);
             }
-            stacks.push(stack);
-        }
+        });
         match run {
             Some(run) => outcome_of(&self.shared, run, result, self.started, self.started_at),
             // Cannot be: the fiber's own hold on its data ends with the fiber.
@@ -190,6 +180,30 @@ impl Task {
         let failure = Failure::new(FailureClass::Cancelled, "the script was ended by force");
         self.finish(Err(failure), false, &mut Vec::new())
     }
+}
+
+/// Ends a fiber: charges its app with what it leaked, and hands its stack to `keep`, without the memory of deep use.
+///
+/// Of one that is not at its end, or that panicked, nothing can be said, and its stack is not used again.
+pub(super) fn take_apart(
+    fiber: Fiber<Result<Answer, Failure>>,
+    permit: &Permit,
+    stack_base: usize,
+    ended: bool,
+    keep: impl FnOnce(Stack),
+) -> Option<Run> {
+    if ended && fiber.data().leaked() > 0 {
+        permit.charge_leak(fiber.data().leaked());
+    }
+    let deep = fiber.data().budget.used_deep_stack(stack_base);
+    let (run, stack) = fiber.into_parts();
+    if let Some(mut stack) = stack.filter(|_| ended) {
+        if deep {
+            stack.trim();
+        }
+        keep(stack);
+    }
+    run
 }
 
 /// Stacks kept per thread for the next executions; more go back to the system.

@@ -32,7 +32,7 @@ pub(crate) fn executor() -> LocalExecutor {
     executor_with(Limits::default(), GateConfig::default(), Vec::new())
 }
 
-fn script(source: &str) -> Arc<ScriptRecord> {
+pub(crate) fn script(source: &str) -> Arc<ScriptRecord> {
     Arc::new(ScriptRecord {
         id: ScriptId::new(),
         name: ScriptName::new("test").unwrap(),

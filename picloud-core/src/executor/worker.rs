@@ -108,10 +108,11 @@ pub(super) fn here(executor: u64) -> Option<usize> {
 }
 
 /// Keeps a record for the next time that this thread hands over; gives it back where nobody would.
-pub(super) fn collect(record: ExecutionRecord) -> Option<ExecutionRecord> {
+pub(super) fn collect(executor: u64, record: ExecutionRecord) -> Option<ExecutionRecord> {
     let mut record = Some(record);
     let full = with(|worker| {
-        if worker.shared.is_some() {
+        // Another executor's thread would give it to another log.
+        if worker.shared.is_some() && worker.executor == executor {
             worker.records.extend(record.take());
         }
         worker.records.len() >= RECORDS
@@ -136,7 +137,8 @@ pub(super) fn hand_over() {
 
 /// Runs `f` on the thread's state. Never while a fiber runs: nothing of ours is borrowed across a resume.
 fn with<R>(f: impl FnOnce(&mut Worker) -> R) -> Option<R> {
-    WORKER.with_borrow_mut(|worker| worker.as_mut().map(f))
+    // A thread of the host's that is being torn down has no such state any more.
+    WORKER.try_with(|worker| worker.borrow_mut().as_mut().map(f)).ok().flatten()
 }
 
 fn hold(shared: &Arc<Shared>) -> (Held<Shared>, Held<dyn Clock>) {

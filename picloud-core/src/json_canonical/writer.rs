@@ -91,6 +91,10 @@ impl Writer {
         }
         let mut buffer = zmij::Buffer::new();
         let text = buffer.format_finite(value);
+        // Only large numbers have a positive exponent.
+        if value.abs() < 1e15 {
+            return self.put(text);
+        }
         match text.split_once('+') {
             Some((digits, exponent)) => self.put(digits).and_then(|()| self.put(exponent)),
             None => self.put(text),
@@ -100,14 +104,41 @@ impl Writer {
     #[inline]
     pub(crate) fn string(&mut self, text: &str) -> Done {
         let Some(special) = first_special(text.as_bytes()) else {
-            self.room(text.len().saturating_add(2))?;
-            self.text.reserve(text.len() + 2);
-            self.text.push('"');
-            self.text.push_str(text);
-            self.text.push('"');
-            return Ok(());
+            return self.plain(text, false, false);
         };
         self.escaped(text, special)
+    }
+
+    /// The key of an entry whose object writes its own braces, and whose keys come in order, each once. What makes up
+    /// most of an object of small values is written in one go.
+    #[inline]
+    pub(crate) fn sorted_key(&mut self, key: &str, first: bool) -> Done {
+        if first_special(key.as_bytes()).is_none() {
+            return self.plain(key, !first, true);
+        }
+        if !first {
+            self.mark(',')?;
+        }
+        self.string(key)?;
+        self.mark(':')
+    }
+
+    /// Appends a string that needs no escapes, with a comma before it and a colon behind it.
+    #[inline(always)]
+    fn plain(&mut self, text: &str, comma: bool, colon: bool) -> Done {
+        let length = text.len().saturating_add(2 + usize::from(comma) + usize::from(colon));
+        self.room(length)?;
+        self.text.reserve(length);
+        if comma {
+            self.text.push(',');
+        }
+        self.text.push('"');
+        self.text.push_str(text);
+        self.text.push('"');
+        if colon {
+            self.text.push(':');
+        }
+        Ok(())
     }
 
     fn escaped(&mut self, text: &str, first: usize) -> Done {
@@ -271,16 +302,33 @@ fn first_special(bytes: &[u8]) -> Option<usize> {
     const HIGH: u64 = u64::from_le_bytes([0x80; 8]);
     // The high bit of each byte below `limit`. A borrow may set more bits, but only above the first right one.
     let below = |word: u64, limit: u8| word.wrapping_sub(ONES * u64::from(limit)) & !word & HIGH;
-    let (words, tail) = bytes.as_chunks::<8>();
-    for (i, word) in words.iter().enumerate() {
-        let word = u64::from_le_bytes(*word);
+    // The number of the first such byte; eight and more if there is none.
+    let first_in = |word: u64| {
         let quote = below(word ^ (ONES * u64::from(b'"')), 1);
         let backslash = below(word ^ (ONES * u64::from(b'\\')), 1);
-        let found = below(word, 0x20) | quote | backslash;
-        if found != 0 {
-            return Some(i * 8 + (found.trailing_zeros() / 8) as usize);
+        (below(word, 0x20) | quote | backslash).trailing_zeros() as usize / 8
+    };
+    let one_by_one = || bytes.iter().position(|&byte| byte < 0x20 || byte == b'"' || byte == b'\\');
+    let (words, tail) = bytes.as_chunks::<8>();
+    for (i, word) in words.iter().enumerate() {
+        let at = first_in(u64::from_le_bytes(*word));
+        if at < 8 {
+            return Some(i * 8 + at);
         }
     }
-    let at = tail.iter().position(|&byte| byte < 0x20 || byte == b'"' || byte == b'\\')?;
-    Some(words.len() * 8 + at)
+    if tail.is_empty() {
+        return None;
+    }
+    // The rest together with bytes that were looked at before, so that it is a word, too: most keys are short.
+    if let Some(last) = bytes.last_chunk::<8>() {
+        let at = first_in(u64::from_le_bytes(*last));
+        return (at < 8).then(|| bytes.len() - 8 + at);
+    }
+    if let (Some(start), Some(end)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
+        let word = u64::from(u32::from_le_bytes(*start)) | u64::from(u32::from_le_bytes(*end)) << 32;
+        if first_in(word) >= 8 {
+            return None;
+        }
+    }
+    one_by_one()
 }

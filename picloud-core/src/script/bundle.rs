@@ -93,7 +93,11 @@ impl Bundle {
         self.files.values()
     }
 
-    fn add(&mut self, name: &str, path: String, source: String) -> Result<()> {
+    fn add(&mut self, name: &str, path: String, mut source: String) -> Result<()> {
+        // Some editors begin a file with this mark; the interpreter would refuse it, and nobody can see it.
+        if source.starts_with('\u{feff}') {
+            source.remove(0);
+        }
         let file =
             File { name: ScriptName::new(name).map_err(|error| error.with("file", &path))?, path, source };
         if self.files.len() >= MAX_FILES {
@@ -195,6 +199,12 @@ mod tests {
 
         assert_eq!(bundle.unwrap().names().collect::<Vec<_>>(), ["greet", "hooks/stripe"]);
         assert_eq!(too_long.unwrap_err().code(), "script.too_large");
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_not_part_of_the_source() {
+        let bundle = Bundle::new().file("greet", "\u{feff}//! route GET /").unwrap();
+        assert_eq!(bundle.files().next().unwrap().source, "//! route GET /");
     }
 
     #[test]

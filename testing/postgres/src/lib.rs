@@ -16,7 +16,19 @@ pub fn url() -> String {
     if let Ok(url) = std::env::var("PICLOUD_TEST_DATABASE_URL") {
         return url;
     }
-    let output = Command::new(script()).arg("start").output();
+    run("start")
+}
+
+/// The URL of a pooler in transaction mode in front of that server: of `PICLOUD_TEST_POOLER_URL`, or started here.
+///
+/// # Panics
+/// When there is none and none can be started.
+pub fn pooler_url() -> String {
+    std::env::var("PICLOUD_TEST_POOLER_URL").unwrap_or_else(|_| run("pooler"))
+}
+
+fn run(what: &str) -> String {
+    let output = Command::new(script()).arg(what).output();
     let output = match output {
         Ok(output) if output.status.success() => output,
         Ok(output) => panic!("no Postgres: {}", String::from_utf8_lossy(&output.stderr)),

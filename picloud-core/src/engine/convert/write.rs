@@ -1,6 +1,6 @@
 //! Script values to canonical text.
 
-use rhai::{Array, Blob, Dynamic, ImmutableString, Map};
+use rhai::{Array, Blob, Dynamic, FLOAT, INT, ImmutableString, Map};
 
 use crate::Json;
 use crate::json_canonical::{Failure, Step, Writer};
@@ -29,18 +29,19 @@ fn shared(out: &mut Writer, value: &Dynamic, depth: usize, hops: usize) -> Done 
 }
 
 fn unshared(out: &mut Writer, value: &Dynamic, depth: usize) -> Done {
+    // Not `as_int` and its like: they look up the name of the type for an error that nobody reads.
     if let Some(text) = value.read_lock::<ImmutableString>() {
         out.string(&text)
-    } else if let Ok(number) = value.as_int() {
-        out.int(number)
+    } else if let Some(number) = value.read_lock::<INT>() {
+        out.int(*number)
     } else if let Some(entries) = value.read_lock::<Map>() {
         map(out, &entries, enter(depth)?)
     } else if let Some(items) = value.read_lock::<Array>() {
         array(out, &items, enter(depth)?)
-    } else if let Ok(number) = value.as_float() {
-        out.float(number)
-    } else if let Ok(truth) = value.as_bool() {
-        out.bool(truth)
+    } else if let Some(number) = value.read_lock::<FLOAT>() {
+        out.float(*number)
+    } else if let Some(truth) = value.read_lock::<bool>() {
+        out.bool(*truth)
     } else if value.is_unit() {
         out.null()
     } else if let Some(bytes) = value.read_lock::<Blob>() {
@@ -71,11 +72,7 @@ fn array(out: &mut Writer, items: &Array, depth: usize) -> Done {
 fn map(out: &mut Writer, entries: &Map, depth: usize) -> Done {
     out.mark('{')?;
     for (index, (key, item)) in entries.iter().enumerate() {
-        if index > 0 {
-            out.mark(',')?;
-        }
-        out.string(key)
-            .and_then(|()| out.mark(':'))
+        out.sorted_key(key, index == 0)
             .and_then(|()| value(out, item, depth))
             .map_err(|failure| failure.inside(Step::key(key)))?;
     }

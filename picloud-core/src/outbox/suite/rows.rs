@@ -32,7 +32,7 @@ async fn a_row_reads_back_as_it_was_stored(world: World) -> Result<()> {
     let events = Events::new(world).await?;
     let row = events.row();
     events.outbox.enqueue(&row).await?;
-    assert_eq!(events.outbox.waiting(events.app, 10).await?, [row.clone()]);
+    assert_eq!(events.outbox.waiting(events.app, 10).await?, std::slice::from_ref(&row));
     let worker = events.worker().await?;
     assert_eq!(events.claim_one(worker).await?.row, row);
     Ok(())

@@ -1,0 +1,25 @@
+//! The Postgres backend keeps every contract through a pooler that hands out connections for one transaction at a time.
+
+use std::sync::Arc;
+
+use picloud_core::async_trait;
+use picloud_core::conformance::{self, Harness, World};
+use picloud_postgres::{PostgresBackend, PostgresConfig, SchemaName};
+
+struct Pooled;
+
+#[async_trait]
+impl Harness for Pooled {
+    async fn world(&self) -> World {
+        let schema = SchemaName::new(picloud_test_postgres::unused_schema()).expect("a name");
+        let config = PostgresConfig::default().schema(schema).through_pooler();
+        let url = picloud_test_postgres::pooler_url();
+        let backend = PostgresBackend::connect_url(&url, config).await.expect("a pooler");
+        backend.migrate().await.expect("a schema");
+        World::new(Arc::new(backend))
+    }
+}
+
+fn main() {
+    conformance::main(Pooled);
+}
