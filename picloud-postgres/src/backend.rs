@@ -208,7 +208,7 @@ impl PostgresBackend {
         });
         inner.lanes.connect().await?.close().await.map_err(of_database)?;
         let control = Arc::new(Control::start(&inner)?);
-        Ok(PostgresBackend { inner, control: control })
+        Ok(PostgresBackend { inner, control })
     }
 
     /// As [`connect_with`](Self::connect_with), with the options of a pool of the host's. The pool itself is not used:

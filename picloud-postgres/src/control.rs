@@ -8,7 +8,6 @@ use picloud_core::{Error, EventId, Result};
 use sqlx::postgres::{PgListener, PgPoolOptions};
 use sqlx::{Connection, PgConnection, Row};
 use tokio::sync::watch;
-use uuid::Uuid;
 
 use crate::backend::Inner;
 use crate::error::of_database;
@@ -171,7 +170,8 @@ async fn follow(inner: &Inner) {
 
 /// The duration, give or take a quarter, so that processes that began together do not ask together for ever.
 fn jittered(duration: Duration) -> Duration {
-    let random = Uuid::from(*EventId::new().as_uuid()).as_bytes().last().copied().unwrap_or_default();
+    let id = EventId::new();
+    let random = id.as_uuid().as_bytes().last().copied().unwrap_or_default();
     duration.mul_f64(0.75 + f64::from(random) / 510.0)
 }
 

@@ -105,6 +105,17 @@ SELECT EXISTS (SELECT 1 FROM app) AS fresh, (SELECT code FROM want) AS code, (SE
 
 const INSERT_OR_UPDATE: &str = "CASE WHEN want.alive THEN 'update' ELSE 'insert' END";
 
+/// A write that tells whether it took place, the value if there is one to tell, and whether the app has the revision $4.
+fn with_fresh(write: &str) -> String {
+    let fresh = "($4::bigint IS NULL OR EXISTS (SELECT 1 FROM {s}.apps WHERE id = $1 AND revision = $4))";
+    let of_kv = "kv.value IS NOT NULL AND (kv.expires_at IS NULL OR kv.expires_at > statement_timestamp())";
+    let write = write.replace("{fresh}", fresh).replace("{kv.alive}", of_kv);
+    format!(
+        "WITH put AS ({write})
+         SELECT EXISTS (SELECT 1 FROM put) AS written, (SELECT value FROM put) AS value, {fresh} AS fresh"
+    )
+}
+
 /// The columns of a row of the outbox, in the order in which they are read.
 const ROW: &str =
     "id, app, kind, trigger, script, payload, trigger_depth, trace, request, parent, occurred_at";
@@ -129,6 +140,28 @@ statements! {
               ON CONFLICT (app, collection, key) DO UPDATE
               SET value = excluded.value, version = nextval('{s}.kv_version'), expires_at = excluded.expires_at
               RETURNING 1";
+    /// The other writes without rows to take along, each with what it came to, and whether the app is as expected.
+    kv_delete_silent = with_fresh("UPDATE {s}.kv SET value = NULL, version = nextval('{s}.kv_version'), expires_at = statement_timestamp()
+              WHERE app = $1 AND collection = $2 AND key = $3 AND {alive} AND {fresh} RETURNING NULL::text AS value");
+    /// $5 by how much. What is no integer, or would overflow, is left alone.
+    kv_increment_silent = with_fresh("INSERT INTO {s}.kv AS kv (app, collection, key, value, version)
+              SELECT $1, $2, $3, $5::bigint::text, nextval('{s}.kv_version') WHERE {fresh}
+              ON CONFLICT (app, collection, key) DO UPDATE
+              SET value = CASE WHEN {kv.alive} THEN (kv.value::numeric + $5::bigint)::text ELSE excluded.value END,
+                  version = nextval('{s}.kv_version'), expires_at = CASE WHEN {kv.alive} THEN kv.expires_at END
+              WHERE CASE WHEN NOT ({kv.alive}) THEN true
+                         WHEN kv.value !~ '^(0|-?[1-9][0-9]{0,18})$' THEN false
+                         ELSE kv.value::numeric + $5::bigint BETWEEN -9223372036854775808 AND 9223372036854775807 END
+              RETURNING value");
+    /// $5 what is written, $6 what is expected.
+    kv_replace_silent = with_fresh("UPDATE {s}.kv SET value = $5::text, version = nextval('{s}.kv_version')
+              WHERE app = $1 AND collection = $2 AND key = $3 AND {alive} AND value = $6::text AND {fresh} RETURNING NULL::text AS value");
+    /// $5 what is written, if there is nothing.
+    kv_add_silent = with_fresh("INSERT INTO {s}.kv AS kv (app, collection, key, value, version)
+              SELECT $1, $2, $3, $5::text, nextval('{s}.kv_version') WHERE {fresh}
+              ON CONFLICT (app, collection, key) DO UPDATE
+              SET value = excluded.value, version = nextval('{s}.kv_version'), expires_at = NULL WHERE NOT ({kv.alive})
+              RETURNING NULL::text AS value");
     /// $15 value, $16 seconds to live.
     kv_set = kv_write("'done'", "$15::text", "statement_timestamp() + make_interval(secs => $16)", INSERT_OR_UPDATE, "want.value");
     kv_delete = kv_write(
