@@ -16,6 +16,7 @@ mod json;
 mod kv;
 mod limits;
 mod measure;
+mod postgres;
 mod program;
 mod waiting;
 mod web;
@@ -44,6 +45,14 @@ struct Arguments {
     #[arg(long, value_name = "ADDRESS/PATH")]
     load: Option<String>,
 
+    /// A Postgres server, for what is measured there; schemas named bench_… are left in it.
+    #[arg(long, value_name = "URL")]
+    database: Option<String>,
+
+    /// Only handles this many events on the server, and prints how fast each 100 000 were.
+    #[arg(long, value_name = "EVENTS", requires = "database")]
+    drain: Option<u64>,
+
     /// The quickstart program, for what is measured from outside.
     #[arg(long)]
     quickstart: Option<PathBuf>,
@@ -57,6 +66,10 @@ fn main() {
         let address = address.parse().unwrap();
         let rate = client::load(address, &request.unwrap(), 64, std::time::Duration::from_secs(10));
         println!("{}", measure::per_second(rate));
+        return;
+    }
+    if let (Some(url), Some(rows)) = (&arguments.database, arguments.drain) {
+        postgres::long_drain(url, rows);
         return;
     }
     let mut table = Table::default();
@@ -73,6 +86,10 @@ fn main() {
             eprintln!("measuring {name} …");
             group(&mut table);
         }
+    }
+    if let Some(url) = arguments.database.filter(|_| "postgres".contains(&arguments.only)) {
+        eprintln!("measuring postgres …");
+        postgres::run(&url, &mut table);
     }
     if let Some(quickstart) = arguments.quickstart.filter(|_| "program".contains(&arguments.only)) {
         eprintln!("measuring program …");

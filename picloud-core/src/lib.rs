@@ -31,13 +31,14 @@
 //! | logins, several apps | [`authz::PrincipalResolver`], [`app::AppResolver`] |
 //! | what a script came to, and where records go | [`execution::Outcome`], [`execution::ExecutionLogSink`] |
 //! | the KV service | [`kv::KvService`] |
+//! | handling events, retries, dead letters | [`trigger`], [`outbox`], [`App::create_trigger`], [`App::dead_letters`] |
+//! | writes that commit together | [`App::transaction`] |
 //! | writing a backend | [`Backend`], [`catalog::Catalog`], and `conformance` behind the feature of that name |
 //!
 //! # What it does not do
 //!
 //! It has no storage (a backend brings it), no web server (`picloud-axum` does), and never reads the environment
-//! but in [`PicloudConfig::from_env`] and [`engine::SandboxCeiling::from_env`]. Triggers, schedules and queues are
-//! not there yet.
+//! but in [`PicloudConfig::from_env`] and what it calls. Schedules and queues are not there yet.
 //!
 //! # Features
 //!

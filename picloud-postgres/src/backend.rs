@@ -17,6 +17,7 @@ use crate::catalog::PostgresCatalog;
 use crate::control::Control;
 use crate::error::{is_contended, of_database};
 use crate::executions::PostgresExecutions;
+use crate::fault::{self, Commit};
 use crate::kv::PostgresKv;
 use crate::lanes::Lanes;
 use crate::notices::Notices;
@@ -133,6 +134,18 @@ impl Inner {
             }
         }
         self.lanes.acquire().await?.rows(query()).await
+    }
+
+    /// The same, around a commit at which a test may end the process.
+    pub(crate) async fn commit(
+        &self,
+        commit: Commit,
+        query: impl Fn() -> Query<'static, Postgres, PgArguments>,
+    ) -> Result<Vec<PgRow>> {
+        fault::point(commit, false);
+        let rows = self.write(query).await?;
+        fault::point(commit, true);
+        Ok(rows)
     }
 
     pub(crate) async fn check_schema(&self) -> Result<()> {

@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use crate::backend::Inner;
 use crate::error::{is_contended, of_database};
+use crate::fault::{self, Commit};
 use crate::source::Source;
 use crate::sql::Statement;
 
@@ -79,6 +80,15 @@ impl PostgresKv {
         self.backend.read_all(&self.source, query).await
     }
 
+    /// One statement that writes. Its connection is free again when it is answered.
+    async fn commit(&self, query: Query<'static, Postgres, PgArguments>) -> Result<Vec<PgRow>> {
+        let mut connection = self.source.acquire().await?;
+        fault::point(Commit::Write, false);
+        let rows = connection.rows(query).await;
+        fault::point(Commit::Write, true);
+        rows
+    }
+
     /// A write with one of the silent statements, which take effect at once or not at all.
     async fn write_silently(
         &self,
@@ -91,7 +101,7 @@ impl PostgresKv {
     ) -> Result<Written> {
         let query = statement.query().bind(*cx.app().as_uuid()).bind(collection.to_string());
         let query = bind(query.bind(key.to_string()).bind(revision));
-        let rows = self.source.acquire().await?.rows(query).await?;
+        let rows = self.commit(query).await?;
         let row = rows.first().ok_or_else(|| Error::internal("a write without an answer"))?;
         let read = || -> sqlx::Result<(bool, Option<String>, bool)> {
             Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?))
@@ -140,9 +150,7 @@ impl PostgresKv {
                 .bind(collection_json.clone())
                 .bind(key_json.clone());
             let query = bind(query);
-            // The connection is not kept while others are given way.
-            let rows = self.source.acquire().await?.rows(query).await;
-            let rows = match rows {
+            let rows = match self.commit(query).await {
                 // The database gave way to another writer: the same as having been slower.
                 Err(error) if is_contended(&error) && matches!(self.source, Source::Lanes(_)) => {
                     give_way(attempt).await;
@@ -245,7 +253,7 @@ impl KvService for PostgresKv {
         if let Some(revision) = silently(cx, PUT) {
             let query = sql.kv_set_silent.query().bind(*cx.app().as_uuid()).bind(collection.to_string());
             let query = query.bind(key.to_string()).bind(value.as_str().to_owned()).bind(ttl).bind(revision);
-            let written = self.source.acquire().await?.rows(query).await?;
+            let written = self.commit(query).await?;
             return if written.is_empty() { Err(Fanout::stale()) } else { Ok(()) };
         }
         self.write(cx, collection, key, &sql.kv_set, |query| query.bind(value.as_str().to_owned()).bind(ttl))

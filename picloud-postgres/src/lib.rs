@@ -31,12 +31,18 @@
 //! # Features
 //!
 //! - `tls`: encrypted connections.
+//! - `fault-points`: lets a test end the process around each commit. Not part of the interface.
 
 mod backend;
 mod catalog;
 mod control;
 mod error;
 mod executions;
+#[cfg(feature = "fault-points")]
+#[doc(hidden)]
+pub mod fault;
+#[cfg(not(feature = "fault-points"))]
+mod fault;
 mod kv;
 mod lane_connection;
 mod lanes;

@@ -17,6 +17,7 @@ use uuid::Uuid;
 
 use crate::backend::Inner;
 use crate::error::{corrupt, of_database};
+use crate::fault::Commit;
 use crate::source::Source;
 use crate::time::Time;
 
@@ -51,7 +52,7 @@ impl Outbox for PostgresOutbox {
 
     async fn claim(&self, worker: WorkerId, limit: usize) -> Result<Vec<Claimed>> {
         let query = || self.0.sql.outbox_claim.query().bind(*worker.as_uuid()).bind(count(limit));
-        claimed(self.0.write(query).await?)
+        claimed(self.0.commit(Commit::Claim, query).await?)
     }
 
     async fn settle(&self, worker: WorkerId, settlements: &[Settlement]) -> Result<Vec<Settlement>> {
@@ -89,7 +90,7 @@ impl Outbox for PostgresOutbox {
             let query = || {
                 sql.outbox_remove.query().bind(*worker.as_uuid()).bind(ids(&removed)).bind(claims(&removed))
             };
-            let gone = note(&removed, self.0.write(query).await?)?;
+            let gone = note(&removed, self.0.commit(Commit::Completion, query).await?)?;
             self.0.notices.removed(gone);
         }
         let back = part(|verdict| matches!(verdict, Verdict::Retry { .. } | Verdict::Release { .. }));
@@ -104,7 +105,7 @@ impl Outbox for PostgresOutbox {
                 let query = sql.outbox_put_back.query().bind(*worker.as_uuid()).bind(ids(&back));
                 query.bind(claims(&back)).bind(after.clone()).bind(given.clone())
             };
-            note(&back, self.0.write(query).await?)?;
+            note(&back, self.0.commit(Commit::Retry, query).await?)?;
         }
         let dead = part(|verdict| matches!(verdict, Verdict::Dead { .. }));
         if !dead.is_empty() {
@@ -117,7 +118,7 @@ impl Outbox for PostgresOutbox {
                 let query = sql.outbox_bury.query().bind(*worker.as_uuid()).bind(ids(&dead));
                 query.bind(claims(&dead)).bind(reasons.clone()).bind(errors.clone())
             };
-            note(&dead, self.0.write(query).await?)?;
+            note(&dead, self.0.commit(Commit::DeadLetter, query).await?)?;
         }
         let mut counted = HashSet::with_capacity(settlements.len());
         let is_lost = |settlement: &&Settlement| {

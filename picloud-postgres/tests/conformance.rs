@@ -1,5 +1,7 @@
 //! The Postgres backend keeps every contract.
 
+#![allow(clippy::expect_used, reason = "a test fails by panicking")]
+
 use std::sync::Arc;
 
 use picloud_core::async_trait;

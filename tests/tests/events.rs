@@ -58,10 +58,12 @@ impl World {
         self.settle().await;
     }
 
-    /// The records of the app, oldest first.
+    /// The records of the app, by attempt: threads hand theirs over in no order.
     async fn records(&self) -> Vec<ExecutionRecord> {
         self.cloud.execution_log().flush().await;
-        self.backend.execution_records(self.app.id())
+        let mut records = self.backend.execution_records(self.app.id());
+        records.sort_by_key(|record| record.attempt);
+        records
     }
 
     async fn statuses(&self) -> Vec<ExecutionStatus> {
