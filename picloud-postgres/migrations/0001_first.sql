@@ -75,15 +75,15 @@ CREATE TABLE {s}.kv (
     app uuid NOT NULL,
     collection text COLLATE "C" NOT NULL,
     key text COLLATE "C" NOT NULL,
-    value text NOT NULL,
+    value text,
     version bigint NOT NULL,
     expires_at timestamptz,
     PRIMARY KEY (app, collection, key)
 ) WITH (fillfactor = 90);
 CREATE INDEX kv_expired ON {s}.kv (expires_at) WHERE expires_at IS NOT NULL;
 COMMENT ON TABLE {s}.kv IS 'Values under keys. Expired and deleted entries stay for a while, so that versions never fall.';
-COMMENT ON COLUMN {s}.kv.value IS 'Canonical JSON as text: a json type would not keep every number as it was.';
-COMMENT ON COLUMN {s}.kv.expires_at IS 'From then on the entry is as if it were deleted; -infinity for one that was.';
+COMMENT ON COLUMN {s}.kv.value IS 'Canonical JSON as text: a json type would not keep every number as it was. NULL: deleted.';
+COMMENT ON COLUMN {s}.kv.expires_at IS 'From then on the entry is as if it were deleted; for one that was, when.';
 
 CREATE TABLE {s}.outbox (
     id uuid PRIMARY KEY,

@@ -8,14 +8,14 @@ use picloud_core::catalog::Catalog;
 use picloud_core::execution::ExecutionStore;
 use picloud_core::kv::KvService;
 use picloud_core::outbox::Outbox;
-use picloud_core::{Backend, Clock, Error, Result, SystemClock, Transaction, async_trait};
+use picloud_core::{Backend, Clock, Error, ErrorKind, Result, SystemClock, Transaction, async_trait};
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgRow};
 use sqlx::query::Query;
 use sqlx::{ConnectOptions, Connection as _, PgPool, Postgres, Row};
 
 use crate::catalog::PostgresCatalog;
 use crate::control::Control;
-use crate::error::of_database;
+use crate::error::{is_contended, of_database};
 use crate::executions::PostgresExecutions;
 use crate::fault::{self, Commit};
 use crate::kv::PostgresKv;
@@ -27,6 +27,9 @@ use crate::source::Source;
 use crate::sql::Sql;
 use crate::transaction::PostgresTransaction;
 
+/// How often a write is tried that the database gave up for another one.
+const ATTEMPTS: u32 = 4;
+
 /// How a [`PostgresBackend`] is set up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -35,7 +38,7 @@ pub struct PostgresConfig {
     pub schema: SchemaName,
     /// Connections for each tokio runtime that calls services: each executor thread has one, the host has its own.
     /// Default: 4. Together with four for the backend itself this is what a process takes from the database's
-    /// `max_connections`.
+    /// `max_connections`; as many again for transactions that the host has open at one time.
     pub connections_per_runtime: usize,
     /// The database is reached through a pooler that hands out a connection for one transaction at a time, such as
     /// `pgbouncer` with `pool_mode = transaction`. Then each call is a transaction of its own, statements are prepared
@@ -46,6 +49,9 @@ pub struct PostgresConfig {
     pub poll: Duration,
     /// How often expired and deleted entries are cleaned away. Default: 30 s.
     pub sweep: Duration,
+    /// How long one statement may take before the database ends it. A call that gets no answer at all is given up five
+    /// seconds later. Default: 30 s.
+    pub statement_timeout: Duration,
 }
 
 impl Default for PostgresConfig {
@@ -56,6 +62,7 @@ impl Default for PostgresConfig {
             pooler: false,
             poll: Duration::from_secs(1),
             sweep: Duration::from_secs(30),
+            statement_timeout: Duration::from_secs(30),
         }
     }
 }
@@ -105,30 +112,35 @@ impl Inner {
     ) -> Result<Vec<PgRow>> {
         let mut connection = source.acquire().await?;
         let may_be_stale = connection.may_be_stale();
-        let answer = query().fetch_all(connection.busy()?).await;
-        match connection.settled(answer).await {
-            Err(error) if error.is_retryable() && may_be_stale => {
+        match connection.rows(query()).await {
+            Err(error) if error.kind() == ErrorKind::Unavailable && may_be_stale => {
                 drop(connection);
-                let mut connection = source.acquire().await?;
-                let answer = query().fetch_all(connection.busy()?).await;
-                connection.settled(answer).await
+                source.acquire().await?.rows(query()).await
             }
             answer => answer,
         }
     }
 
-    /// One statement that writes.
-    pub(crate) async fn write(&self, query: Query<'static, Postgres, PgArguments>) -> Result<Vec<PgRow>> {
-        let mut connection = self.lanes.acquire().await?;
-        let answer = query.fetch_all(connection.busy()?).await;
-        connection.settled(answer).await
+    /// Rows of a statement that writes. Repeated a few times when the database gave way to another transaction, which
+    /// leaves nothing behind.
+    pub(crate) async fn write(
+        &self,
+        query: impl Fn() -> Query<'static, Postgres, PgArguments>,
+    ) -> Result<Vec<PgRow>> {
+        for _ in 1..ATTEMPTS {
+            match self.lanes.acquire().await?.rows(query()).await {
+                Err(error) if is_contended(&error) => {}
+                answer => return answer,
+            }
+        }
+        self.lanes.acquire().await?.rows(query()).await
     }
 
     /// The same, around a commit at which a test may end the process.
     pub(crate) async fn commit(
         &self,
         commit: Commit,
-        query: Query<'static, Postgres, PgArguments>,
+        query: impl Fn() -> Query<'static, Postgres, PgArguments>,
     ) -> Result<Vec<PgRow>> {
         fault::point(commit, false);
         let rows = self.write(query).await?;
@@ -192,12 +204,15 @@ impl PostgresBackend {
             options = options.application_name("picloud");
         }
         if config.pooler {
-            // A statement prepared on one connection of the database is not known on the next.
-            options = options.statement_cache_capacity(0);
+            // A statement prepared on one connection of the database is not known on the next. And a pooler refuses a
+            // setting that it does not know; no float is ever read as text here.
+            options = options.statement_cache_capacity(0).extra_float_digits(None);
         } else {
-            options = options.options([("statement_timeout", "30s")]);
+            let limit = config.statement_timeout.as_millis().to_string();
+            options = options.options([("statement_timeout", limit)]);
         }
-        let lanes = Lanes::new(options, config.connections_per_runtime.max(1), config.pooler);
+        let most = config.connections_per_runtime.max(1);
+        let lanes = Lanes::new(options, most, config.statement_timeout, config.pooler);
         let inner = Arc::new(Inner {
             sql: Sql::new(&config.schema, !config.pooler),
             notices: Notices::new(&config.schema),

@@ -20,6 +20,7 @@ use uuid::Uuid;
 
 use crate::backend::Inner;
 use crate::error::{corrupt, of_database};
+use crate::lane_connection::in_time;
 use crate::source::Source;
 use crate::time::Time;
 
@@ -31,21 +32,13 @@ impl Catalog for PostgresCatalog {
     async fn create_app(&self, app: &AppRecord) -> Result<()> {
         let query = self.0.sql.app_create.query().bind(*app.id.as_uuid());
         let query = query.bind(app.slug.as_str().to_owned()).bind(Time(app.created_at));
-        let mut connection = self.0.lanes.acquire().await?;
-        let answer = query.execute(connection.busy()?).await;
-        let taken = match &answer {
-            Err(sqlx::Error::Database(error)) => error.constraint().map(str::to_owned),
-            _ => None,
-        };
-        match connection.settled(answer).await {
-            Err(_) if taken.as_deref() == Some("apps_slug_taken") => Err(slug_taken(app.slug.as_str())),
-            Err(_) if taken.is_some() => {
-                Err(Error::new(ErrorKind::AlreadyExists, "app.id_taken", "another app has the id")
-                    .with("app", app.id))
-            }
-            answer => answer.map(drop),
-        }?;
-        drop(connection);
+        let answer = self.0.lanes.acquire().await?.written(query).await;
+        answer.map_err(|error| match broken_constraint(&error) {
+            Some("apps_slug_taken") => slug_taken(app.slug.as_str()),
+            Some(_) => Error::new(ErrorKind::AlreadyExists, "app.id_taken", "another app has the id")
+                .with("app", app.id),
+            None => error,
+        })?;
         self.0.notices.bump_catalog();
         self.tell_others().await;
         Ok(())
@@ -59,13 +52,15 @@ impl Catalog for PostgresCatalog {
     async fn snapshot(&self, app: AppId) -> Result<Option<AppSnapshot>> {
         // One transaction that sees one moment: the parts belong together.
         let mut connection = self.0.lanes.acquire_bare().await?;
-        let answer = self.read_snapshot(connection.busy()?, app).await;
+        let limit = connection.limit();
+        let answer = in_time(limit, self.read_snapshot(connection.busy()?, app)).await;
         connection.settled(answer).await?.transpose()
     }
 
     async fn apply(&self, app: AppId, changes: &[CatalogChange], expected: Revision) -> Result<Revision> {
         let mut connection = self.0.lanes.acquire_bare().await?;
-        let answer = self.apply_all(connection.busy()?, app, changes, expected).await;
+        let limit = connection.limit();
+        let answer = in_time(limit, self.apply_all(connection.busy()?, app, changes, expected)).await;
         let revision = connection.settled(answer).await??;
         if revision != expected {
             self.0.notices.bump_catalog();
@@ -91,7 +86,7 @@ impl PostgresCatalog {
 
     async fn tell_others(&self) {
         if !self.0.config.pooler {
-            let notify = self.0.sql.notify.query().bind(self.0.notices.catalog_channel.clone());
+            let notify = || self.0.sql.notify.query().bind(self.0.notices.catalog_channel.clone());
             // They poll as well.
             let _ = self.0.write(notify).await;
         }
@@ -249,6 +244,12 @@ impl PostgresCatalog {
         }
         Ok(Ok(()))
     }
+}
+
+/// The constraint that a statement would have broken.
+fn broken_constraint(error: &Error) -> Option<&str> {
+    let cause = std::error::Error::source(error)?.downcast_ref::<sqlx::Error>()?;
+    cause.as_database_error()?.constraint()
 }
 
 /// A value as JSON text.

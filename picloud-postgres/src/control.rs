@@ -4,13 +4,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use picloud_core::{Error, Result};
+use picloud_core::{Error, EventId, Result};
 use sqlx::postgres::{PgListener, PgPoolOptions};
 use sqlx::{Connection, PgConnection, Row};
 use tokio::sync::watch;
 
 use crate::backend::Inner;
 use crate::error::of_database;
+use crate::lane_connection::in_time;
 
 /// Shortest time between two notifications to other processes: those in between become one.
 const BETWEEN_NOTICES: Duration = Duration::from_millis(3);
@@ -18,6 +19,9 @@ const BETWEEN_NOTICES: Duration = Duration::from_millis(3);
 /// How long to wait before reconnecting, growing.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
+
+/// How long to wait for the end of a vacuum.
+const LONGEST_VACUUM: Duration = Duration::from_secs(600);
 
 /// How long to wait for the thread to end.
 const JOIN: Duration = Duration::from_secs(5);
@@ -140,14 +144,8 @@ async fn told(inner: &Inner, connection: &mut Option<PgConnection>) -> Result<()
         Some(open) => open,
         None => connection.insert(inner.lanes.connect().await?),
     };
-    inner
-        .sql
-        .notify
-        .query()
-        .bind(inner.notices.outbox_channel.clone())
-        .execute(open)
-        .await
-        .map_err(of_database)?;
+    let notify = inner.sql.notify.query().bind(inner.notices.outbox_channel.clone());
+    in_time(LONGEST_WAIT, notify.execute(open)).await.map_err(of_database)?;
     Ok(())
 }
 
@@ -155,7 +153,7 @@ async fn told(inner: &Inner, connection: &mut Option<PgConnection>) -> Result<()
 async fn follow(inner: &Inner) {
     let mut seen: Option<String> = None;
     loop {
-        tokio::time::sleep(inner.config.poll).await;
+        tokio::time::sleep(jittered(inner.config.poll)).await;
         let source = crate::source::Source::Lanes(inner.lanes.clone());
         let found = inner.read_all(&source, || inner.sql.apps_mark.query()).await;
         // What cannot be read now is read later; who needs to know is told by their own calls.
@@ -170,41 +168,39 @@ async fn follow(inner: &Inner) {
     }
 }
 
+/// The duration, give or take a quarter, so that processes that began together do not ask together for ever.
+fn jittered(duration: Duration) -> Duration {
+    let id = EventId::new();
+    let random = id.as_uuid().as_bytes().last().copied().unwrap_or_default();
+    duration.mul_f64(0.75 + f64::from(random) / 510.0)
+}
+
 /// Removes what has been dead for long enough.
 async fn sweep(inner: &Inner) {
     loop {
-        tokio::time::sleep(inner.config.sweep).await;
-        loop {
-            let mut swept = 0;
-            if let Ok(mut connection) = inner.lanes.acquire().await
-                && let Ok(open) = connection.busy()
-            {
-                let answer = inner.sql.kv_sweep.query().execute(open).await;
-                swept = connection.settled(answer).await.map_or(0, |answer| answer.rows_affected());
-            }
-            if swept < 5_000 {
-                break;
-            }
-        }
-        // Nobody waits for it, and the next time does as well.
-        let _ = inner.write(inner.sql.workers_forget.query()).await;
+        tokio::time::sleep(jittered(inner.config.sweep)).await;
+        // Nobody waits for any of it, and the next time does as well.
+        while matches!(swept(inner).await, Ok(SWEPT_AT_ONCE..)) {}
+        let _ = inner.write(|| inner.sql.workers_forget.query()).await;
     }
+}
+
+/// As many as one statement sweeps.
+const SWEPT_AT_ONCE: u64 = 5_000;
+
+async fn swept(inner: &Inner) -> Result<u64> {
+    inner.lanes.acquire().await?.written(inner.sql.kv_sweep.query()).await
 }
 
 async fn vacuum(inner: &Inner) {
     loop {
         inner.notices.vacuum.notified().await;
-        // It cannot run within a transaction, so not in a lane that wraps calls in one.
+        // It cannot run within a transaction, so not in a lane that wraps calls in one, and through a pooler only as one
+        // message.
         let done = async {
             let mut connection = inner.lanes.connect().await?;
-            inner
-                .sql
-                .outbox_vacuum
-                .query()
-                .persistent(false)
-                .execute(&mut connection)
-                .await
-                .map_err(of_database)?;
+            let vacuum = sqlx::raw_sql(inner.sql.outbox_vacuum.simple()).execute(&mut connection);
+            in_time(LONGEST_VACUUM, vacuum).await.map_err(of_database)?;
             connection.close().await.map_err(of_database)
         };
         if let Err(error) = done.await {

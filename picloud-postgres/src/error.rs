@@ -32,9 +32,15 @@ fn unavailable() -> Error {
     Error::new(ErrorKind::Unavailable, "postgres.unavailable", "the database cannot be reached")
 }
 
-/// Connection failures, too few resources, an operator's intervention.
+/// The database gave way to another transaction: nothing was done.
+pub(crate) fn is_contended(error: &Error) -> bool {
+    error.code() == "postgres.contended"
+}
+
+/// Connection failures, too few resources, an operator's intervention; and a server that only reads, since that one was
+/// the primary until a moment ago.
 fn is_outage(state: &str) -> bool {
-    ["08", "53", "57P"].iter().any(|class| state.starts_with(class))
+    ["08", "53", "57P", "25006"].iter().any(|class| state.starts_with(class))
 }
 
 /// Whether the connection is of no use any more.

@@ -28,17 +28,14 @@ impl ExecutionLogSink for PostgresExecutions {
             texts.push(text.map_err(|error| Error::internal("a record is not JSON").caused_by(error))?);
         }
         let ids = |id: fn(&ExecutionRecord) -> Uuid| records.iter().map(id).collect::<Vec<Uuid>>();
-        let query = self
-            .0
-            .sql
-            .executions_write
-            .query()
-            .bind(ids(|record| *record.app.as_uuid()))
-            .bind(ids(|record| *record.id.as_uuid()))
-            .bind(ids(|record| *record.script.as_uuid()))
-            .bind(records.iter().map(|record| record.status.as_str()).collect::<Vec<_>>())
-            .bind(records.iter().map(|record| since_2000(record.started_at)).collect::<Vec<i64>>())
-            .bind(texts);
+        let query = || {
+            let query = self.0.sql.executions_write.query().bind(ids(|record| *record.app.as_uuid()));
+            let query = query.bind(ids(|record| *record.id.as_uuid()));
+            let query = query.bind(ids(|record| *record.script.as_uuid()));
+            let query = query.bind(records.iter().map(|record| record.status.as_str()).collect::<Vec<_>>());
+            let started = records.iter().map(|record| since_2000(record.started_at));
+            query.bind(started.collect::<Vec<i64>>()).bind(texts.clone())
+        };
         self.0.write(query).await.map(drop)
     }
 }

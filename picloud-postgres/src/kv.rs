@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use picloud_core::kv::{Entry, Key, KvError, KvService, ListOptions, SetOptions};
+use picloud_core::kv::{Entry, Key, KvError, KvOp, KvService, ListOptions, SetOptions};
 use picloud_core::outbox::Fanout;
 use picloud_core::page::{ListId, Page, clamp_page_size};
 use picloud_core::{CallCx, CollectionName, Error, ErrorKind, EventId, Json, Result, async_trait};
@@ -14,7 +14,7 @@ use sqlx::query::Query;
 use uuid::Uuid;
 
 use crate::backend::Inner;
-use crate::error::of_database;
+use crate::error::{is_contended, of_database};
 use crate::fault::{self, Commit};
 use crate::source::Source;
 use crate::sql::Statement;
@@ -80,6 +80,39 @@ impl PostgresKv {
         self.backend.read_all(&self.source, query).await
     }
 
+    /// One statement that writes. Its connection is free again when it is answered.
+    async fn commit(&self, query: Query<'static, Postgres, PgArguments>) -> Result<Vec<PgRow>> {
+        let mut connection = self.source.acquire().await?;
+        fault::point(Commit::Write, false);
+        let rows = connection.rows(query).await;
+        fault::point(Commit::Write, true);
+        rows
+    }
+
+    /// A write with one of the silent statements, which take effect at once or not at all.
+    async fn write_silently(
+        &self,
+        cx: &CallCx,
+        collection: &CollectionName,
+        key: &Key,
+        statement: &Statement,
+        revision: Option<i64>,
+        bind: impl FnOnce(Query<'static, Postgres, PgArguments>) -> Query<'static, Postgres, PgArguments>,
+    ) -> Result<Written> {
+        let query = statement.query().bind(*cx.app().as_uuid()).bind(collection.to_string());
+        let query = bind(query.bind(key.to_string()).bind(revision));
+        let rows = self.commit(query).await?;
+        let row = rows.first().ok_or_else(|| Error::internal("a write without an answer"))?;
+        let read = || -> sqlx::Result<(bool, Option<String>, bool)> {
+            Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?))
+        };
+        match read().map_err(of_database)? {
+            (true, value, _) => Ok(Written::Done { value: value.unwrap_or_default() }),
+            (false, _, true) => Ok(Written::Not { code: String::new() }),
+            (false, _, false) => Err(Fanout::stale()),
+        }
+    }
+
     /// A write with the statement of [`kv_write`](crate::sql): repeated as long as others are faster.
     async fn write(
         &self,
@@ -117,23 +150,16 @@ impl PostgresKv {
                 .bind(collection_json.clone())
                 .bind(key_json.clone());
             let query = bind(query);
-            let mut connection = self.source.acquire().await?;
-            fault::point(Commit::Write, false);
-            let answer = query.fetch_one(connection.busy()?).await;
-            fault::point(Commit::Write, true);
-            let row = match connection.settled(answer).await {
+            let rows = match self.commit(query).await {
                 // The database gave way to another writer: the same as having been slower.
-                Err(error)
-                    if error.code() == "postgres.contended" && matches!(self.source, Source::Lanes(_)) =>
-                {
-                    drop(connection);
+                Err(error) if is_contended(&error) && matches!(self.source, Source::Lanes(_)) => {
                     give_way(attempt).await;
                     continue;
                 }
                 answer => answer?,
             };
-            drop(connection);
-            let Told { fresh, code, value, written, fired } = Told::read(&row).map_err(of_database)?;
+            let row = rows.first().ok_or_else(|| Error::internal("a write without an answer"))?;
+            let Told { fresh, code, value, written, fired } = Told::read(row).map_err(of_database)?;
             if !fresh {
                 return Err(Fanout::stale());
             }
@@ -156,6 +182,17 @@ impl PostgresKv {
         ))
     }
 }
+
+/// The revision to compare, of a write that will turn out to be one of `ops` and takes no rows along. Then nobody needs to
+/// know what was there before, and a plain statement does, at half the cost.
+fn silently(cx: &CallCx, ops: &[KvOp]) -> Option<Option<i64>> {
+    let Some(fanout) = cx.fanout() else { return Some(None) };
+    let Some(revision) = fanout.revision else { return Some(None) };
+    let is_watched = fanout.rows.iter().any(|row| ops.iter().any(|op| op.as_str() == row.op));
+    (!is_watched).then(|| Some(revision.0.cast_signed()))
+}
+
+const PUT: &[KvOp] = &[KvOp::Insert, KvOp::Update];
 
 /// Lets others go first, a little longer each time, up to some milliseconds.
 async fn give_way(attempt: u32) {
@@ -213,15 +250,11 @@ impl KvService for PostgresKv {
         #[allow(clippy::cast_precision_loss, reason = "a hundred years in seconds are exact")]
         let ttl = options.ttl_seconds.map(|seconds| seconds as f64);
         let sql = &self.backend.sql;
-        if cx.fanout().is_none_or(|fanout| fanout.rows.is_empty()) {
-            let revision =
-                cx.fanout().and_then(|fanout| fanout.revision).map(|revision| revision.0.cast_signed());
+        if let Some(revision) = silently(cx, PUT) {
             let query = sql.kv_set_silent.query().bind(*cx.app().as_uuid()).bind(collection.to_string());
             let query = query.bind(key.to_string()).bind(value.as_str().to_owned()).bind(ttl).bind(revision);
-            let mut connection = self.source.acquire().await?;
-            let answer = query.execute(connection.busy()?).await;
-            let written = connection.settled(answer).await?.rows_affected();
-            return if written == 0 { Err(Fanout::stale()) } else { Ok(()) };
+            let written = self.commit(query).await?;
+            return if written.is_empty() { Err(Fanout::stale()) } else { Ok(()) };
         }
         self.write(cx, collection, key, &sql.kv_set, |query| query.bind(value.as_str().to_owned()).bind(ttl))
             .await?;
@@ -229,13 +262,30 @@ impl KvService for PostgresKv {
     }
 
     async fn delete(&self, cx: &CallCx, collection: &CollectionName, key: &Key) -> Result<bool> {
-        let written = self.write(cx, collection, key, &self.backend.sql.kv_delete, |query| query).await?;
+        let sql = &self.backend.sql;
+        let written = match silently(cx, &[KvOp::Delete]) {
+            Some(revision) => {
+                let statement = &sql.kv_delete_silent;
+                self.write_silently(cx, collection, key, statement, revision, |query| query).await?
+            }
+            None => self.write(cx, collection, key, &sql.kv_delete, |query| query).await?,
+        };
         Ok(matches!(written, Written::Done { .. }))
     }
 
     async fn increment(&self, cx: &CallCx, collection: &CollectionName, key: &Key, by: i64) -> Result<i64> {
-        let statement = &self.backend.sql.kv_increment;
-        match self.write(cx, collection, key, statement, |query| query.bind(by)).await? {
+        let sql = &self.backend.sql;
+        let mut written = Written::Not { code: String::new() };
+        if let Some(revision) = silently(cx, PUT) {
+            let statement = &sql.kv_increment_silent;
+            let bind = |query: Query<'static, Postgres, PgArguments>| query.bind(by);
+            written = self.write_silently(cx, collection, key, statement, revision, bind).await?;
+        }
+        if matches!(written, Written::Not { .. }) {
+            // This one also tells why it cannot be done.
+            written = self.write(cx, collection, key, &sql.kv_increment, |query| query.bind(by)).await?;
+        }
+        match written {
             Written::Done { value } => value.parse().map_err(|error: std::num::ParseIntError| {
                 Error::internal("a sum is not an integer").caused_by(error)
             }),
@@ -252,8 +302,19 @@ impl KvService for PostgresKv {
         expected: Option<&Json>,
         value: &Json,
     ) -> Result<bool> {
+        let sql = &self.backend.sql;
         let expected = expected.map(|expected| expected.as_str().to_owned());
-        let statement = &self.backend.sql.kv_compare_and_set;
+        let op = if expected.is_some() { KvOp::Update } else { KvOp::Insert };
+        if let Some(revision) = silently(cx, &[op]) {
+            let statement = if expected.is_some() { &sql.kv_replace_silent } else { &sql.kv_add_silent };
+            let bind = |query: Query<'static, Postgres, PgArguments>| {
+                let query = query.bind(value.as_str().to_owned());
+                if let Some(expected) = &expected { query.bind(expected.clone()) } else { query }
+            };
+            let written = self.write_silently(cx, collection, key, statement, revision, bind).await?;
+            return Ok(matches!(written, Written::Done { .. }));
+        }
+        let statement = &sql.kv_compare_and_set;
         let bind = |query: Query<'static, Postgres, PgArguments>| {
             query.bind(expected.clone()).bind(value.as_str().to_owned())
         };

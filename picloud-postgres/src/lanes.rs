@@ -6,65 +6,77 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant};
 
 use picloud_core::{Error, ErrorKind, Result};
 use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
 use tokio::runtime::{Handle, Id};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use crate::error::{is_broken, of_database};
+use crate::error::of_database;
+use crate::lane_connection::LaneConnection;
 
-/// How long to wait for a free connection, and for a new one.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long to wait for a free connection, for a new one, and for an answer past the time that a statement may take.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How long a lane may be unused before it is dropped, its runtime having ended, probably.
-const UNUSED: Duration = Duration::from_secs(300);
+/// How long a connection is taken to be alive without a look. A look costs a round trip, once in this time: nothing.
+/// Without it every write after a restart of the database would fail once, its fate being unknown.
+const TRUSTED: Duration = Duration::from_millis(250);
+
+/// How long such a look may take.
+const LOOK: Duration = Duration::from_secs(1);
 
 pub(crate) struct Lanes {
     options: PgConnectOptions,
     per_runtime: usize,
+    statement_timeout: Duration,
     /// Every call in a transaction of its own: see [`PostgresConfig::pooler`](crate::PostgresConfig::pooler).
     wrap: bool,
     lanes: RwLock<HashMap<Id, Arc<Lane>>>,
-    began: Instant,
+    closing: watch::Sender<bool>,
 }
 
-struct Lane {
-    idle: Mutex<Vec<PgConnection>>,
-    room: Arc<Semaphore>,
-    /// Seconds since `began`.
-    used: AtomicU64,
+pub(crate) struct Lane {
+    idle: Mutex<Vec<Idle>>,
+    calls: Arc<Semaphore>,
+    /// Transactions are counted apart: one that is open must not keep a call waiting that its end may depend on.
+    transactions: Arc<Semaphore>,
+}
+
+struct Idle {
+    connection: PgConnection,
+    since: Instant,
 }
 
 impl Lanes {
-    pub(crate) fn new(options: PgConnectOptions, per_runtime: usize, wrap: bool) -> Self {
-        Lanes { options, per_runtime, wrap, lanes: RwLock::default(), began: Instant::now() }
+    pub(crate) fn new(
+        options: PgConnectOptions,
+        per_runtime: usize,
+        statement_timeout: Duration,
+        wrap: bool,
+    ) -> Self {
+        let closing = watch::Sender::new(false);
+        Lanes { options, per_runtime, statement_timeout, wrap, lanes: RwLock::default(), closing }
     }
 
-    fn lane(&self) -> Result<Arc<Lane>> {
-        let runtime = Handle::try_current()
-            .map_err(|error| {
-                Error::new(ErrorKind::Unsupported, "postgres.no_runtime", "a call needs a tokio runtime")
-                    .caused_by(error)
-            })?
-            .id();
-        let now = self.began.elapsed().as_secs();
-        if let Some(lane) = self.lanes.read().unwrap_or_else(PoisonError::into_inner).get(&runtime) {
-            lane.used.store(now, Ordering::Relaxed);
+    fn lane(self: &Arc<Self>) -> Result<Arc<Lane>> {
+        let runtime = Handle::try_current().map_err(|error| {
+            Error::new(ErrorKind::Unsupported, "postgres.no_runtime", "a call needs a tokio runtime")
+                .caused_by(error)
+        })?;
+        let id = runtime.id();
+        if let Some(lane) = self.lanes.read().unwrap_or_else(PoisonError::into_inner).get(&id) {
             return Ok(lane.clone());
         }
         let mut lanes = self.lanes.write().unwrap_or_else(PoisonError::into_inner);
-        lanes.retain(|_, lane| {
-            Arc::strong_count(lane) > 1 || now - lane.used.load(Ordering::Relaxed) < UNUSED.as_secs()
-        });
-        let lane = lanes.entry(runtime).or_insert_with(|| {
+        let lane = lanes.entry(id).or_insert_with(|| {
+            let keeper = Keeper { lanes: Arc::downgrade(self), runtime: id };
+            runtime.spawn(keep(keeper, self.closing.subscribe()));
             Arc::new(Lane {
                 idle: Mutex::default(),
-                room: Arc::new(Semaphore::new(self.per_runtime)),
-                used: AtomicU64::new(now),
+                calls: Arc::new(Semaphore::new(self.per_runtime)),
+                transactions: Arc::new(Semaphore::new(self.per_runtime)),
             })
         });
         Ok(lane.clone())
@@ -74,38 +86,59 @@ impl Lanes {
     ///
     /// # Errors
     /// `postgres.no_connection` when none became free in time; those of connecting.
-    pub(crate) async fn acquire(&self) -> Result<LaneConnection> {
+    pub(crate) async fn acquire(self: &Arc<Self>) -> Result<LaneConnection> {
         let mut taken = self.acquire_bare().await?;
-        if self.wrap {
-            taken.begin().await?;
+        if self.wrap
+            && let Err(error) = taken.begin(self.statement_timeout).await
+        {
+            if !(error.is_retryable() && taken.was_idle()) {
+                return Err(error);
+            }
+            // Nothing has been done on it yet, so that another may be tried.
+            drop(taken);
+            taken = self.acquire_bare().await?;
+            taken.begin(self.statement_timeout).await?;
         }
         Ok(taken)
     }
 
-    /// A connection for a transaction, which needs no other around it.
-    pub(crate) async fn acquire_bare(&self) -> Result<LaneConnection> {
+    /// A connection for several statements, which need no transaction around each.
+    pub(crate) async fn acquire_bare(self: &Arc<Self>) -> Result<LaneConnection> {
         let lane = self.lane()?;
-        let permit = match lane.room.clone().try_acquire_owned() {
-            Ok(permit) => permit,
-            Err(_) => match tokio::time::timeout(PATIENCE, lane.room.clone().acquire_owned()).await {
-                Ok(Ok(permit)) => permit,
-                _ => return Err(no_connection(self.per_runtime)),
-            },
-        };
-        let idle = lane.idle().pop();
-        let was_idle = idle.is_some();
-        let connection = match idle {
-            Some(connection) => connection,
-            None => self.connect().await?,
-        };
-        Ok(LaneConnection {
-            lane,
-            connection: Some(connection),
-            busy: false,
-            wrapped: false,
-            was_idle,
-            _permit: permit,
-        })
+        let permit = self.permit(&lane.calls).await?;
+        self.take(lane, permit).await
+    }
+
+    /// A connection for a transaction that a caller holds open.
+    pub(crate) async fn acquire_for_transaction(self: &Arc<Self>) -> Result<LaneConnection> {
+        let lane = self.lane()?;
+        let permit = self.permit(&lane.transactions).await?;
+        self.take(lane, permit).await
+    }
+
+    async fn permit(&self, room: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit> {
+        if let Ok(permit) = room.clone().try_acquire_owned() {
+            return Ok(permit);
+        }
+        match tokio::time::timeout(PATIENCE, room.clone().acquire_owned()).await {
+            Ok(Ok(permit)) => Ok(permit),
+            _ => Err(no_connection(self.per_runtime)),
+        }
+    }
+
+    async fn take(&self, lane: Arc<Lane>, permit: OwnedSemaphorePermit) -> Result<LaneConnection> {
+        let limit = self.statement_timeout + PATIENCE;
+        // Its own statement: the lock is not to be held while there is a look at what it gave.
+        while let Some(mut idle) = lane.pop() {
+            let is_alive = idle.since.elapsed() < TRUSTED
+                || matches!(tokio::time::timeout(LOOK, idle.connection.ping()).await, Ok(Ok(())));
+            if is_alive {
+                return Ok(LaneConnection::new(lane, idle.connection, true, limit, permit));
+            }
+            // What broke this one broke the others, too.
+            lane.clear();
+        }
+        Ok(LaneConnection::new(lane, self.connect().await?, false, limit, permit))
     }
 
     /// A connection beside the lanes.
@@ -126,10 +159,9 @@ impl Lanes {
 
     /// Drops every connection that is not in use.
     pub(crate) fn close(&self) {
+        self.closing.send_replace(true);
         let lanes = std::mem::take(&mut *self.lanes.write().unwrap_or_else(PoisonError::into_inner));
-        for lane in lanes.into_values() {
-            lane.idle().clear();
-        }
+        lanes.into_values().for_each(|lane| lane.clear());
     }
 }
 
@@ -141,9 +173,46 @@ fn no_connection(most: usize) -> Error {
     )
 }
 
+/// Ends with its runtime, as every task does, and takes the runtime's lane along: no one else can use what is in it.
+struct Keeper {
+    lanes: Weak<Lanes>,
+    runtime: Id,
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        if let Some(lanes) = self.lanes.upgrade() {
+            let lane = lanes.lanes.write().unwrap_or_else(PoisonError::into_inner).remove(&self.runtime);
+            if let Some(lane) = lane {
+                lane.clear();
+            }
+        }
+    }
+}
+
+async fn keep(keeper: Keeper, mut closing: watch::Receiver<bool>) {
+    // An error means that the backend is gone: the end as well.
+    let _ = closing.wait_for(|closing| *closing).await;
+    drop(keeper);
+}
+
 impl Lane {
-    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<PgConnection>> {
+    fn idle(&self) -> MutexGuard<'_, Vec<Idle>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn pop(&self) -> Option<Idle> {
+        self.idle().pop()
+    }
+
+    pub(crate) fn push(&self, connection: PgConnection) {
+        self.idle().push(Idle { connection, since: Instant::now() });
+    }
+
+    pub(crate) fn clear(&self) {
+        // Closing sockets takes system calls: not under the lock.
+        let idle = std::mem::take(&mut *self.idle());
+        drop(idle);
     }
 }
 
@@ -154,78 +223,5 @@ impl fmt::Debug for Lanes {
             .field("lanes", &lanes)
             .field("per_runtime", &self.per_runtime)
             .finish_non_exhaustive()
-    }
-}
-
-/// A connection that one call has. It goes back to its lane unless something was under way when it was dropped: then
-/// nobody knows what the next answer on it would be an answer to.
-pub(crate) struct LaneConnection {
-    lane: Arc<Lane>,
-    connection: Option<PgConnection>,
-    busy: bool,
-    wrapped: bool,
-    was_idle: bool,
-    _permit: OwnedSemaphorePermit,
-}
-
-impl LaneConnection {
-    async fn begin(&mut self) -> Result<()> {
-        let begun = sqlx::raw_sql("BEGIN").execute(self.busy()?).await;
-        self.settle(begun)?;
-        self.wrapped = true;
-        self.busy = true;
-        Ok(())
-    }
-
-    /// The connection, to send something on. Whatever comes of it is to be [`settled`](Self::settled).
-    pub(crate) fn busy(&mut self) -> Result<&mut PgConnection> {
-        self.busy = true;
-        self.connection.as_mut().ok_or_else(picloud_core::tx_closed)
-    }
-
-    /// Whether the connection lay idle before, so that its other end may be gone without anybody having noticed.
-    pub(crate) fn was_idle(&self) -> bool {
-        self.was_idle
-    }
-
-    fn settle<R>(&mut self, answer: sqlx::Result<R>) -> Result<R> {
-        match answer {
-            Ok(answer) => {
-                self.busy = self.wrapped;
-                Ok(answer)
-            }
-            Err(error) => {
-                if is_broken(&error) {
-                    // What broke this one broke the others, too.
-                    self.connection = None;
-                    self.lane.idle().clear();
-                } else {
-                    // A transaction that wrapped the call is of no use any more.
-                    self.busy = self.wrapped;
-                }
-                Err(of_database(error))
-            }
-        }
-    }
-
-    /// The answer to what was sent last.
-    pub(crate) async fn settled<R>(&mut self, answer: sqlx::Result<R>) -> Result<R> {
-        let answer = self.settle(answer)?;
-        if self.wrapped {
-            self.wrapped = false;
-            let committed = sqlx::raw_sql("COMMIT").execute(self.busy()?).await;
-            self.settle(committed)?;
-        }
-        Ok(answer)
-    }
-}
-
-impl Drop for LaneConnection {
-    fn drop(&mut self) {
-        if let Some(connection) = self.connection.take()
-            && !self.busy
-        {
-            self.lane.idle().push(connection);
-        }
     }
 }

@@ -24,7 +24,8 @@
 //! # What it does not do
 //!
 //! It never migrates by itself, never touches another schema, and needs no extension. It does not use the host's
-//! connections: a process takes `executor threads × connections_per_runtime`, as many for the host's own runtime, and four.
+//! connections: a process takes `executor threads × connections_per_runtime`, as many for the host's own runtime, and four;
+//! and one for each transaction that the host has open, at most `connections_per_runtime` on a runtime.
 //! An event may be handled twice, when a process is taken for dead that is not, or dies between a handler's end and the
 //! note of it: handlers deduplicate by `ctx.event.id`.
 //!
@@ -44,6 +45,7 @@ pub mod fault;
 #[cfg(not(feature = "fault-points"))]
 mod fault;
 mod kv;
+mod lane_connection;
 mod lanes;
 mod notices;
 mod outbox;

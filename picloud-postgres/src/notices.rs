@@ -28,8 +28,8 @@ impl Notices {
             outbox: watch::Sender::new(0),
             catalog: watch::Sender::new(0),
             announced: Notify::new(),
-            outbox_channel: format!("{schema}_outbox"),
-            catalog_channel: format!("{schema}_catalog"),
+            outbox_channel: channel(schema, "outbox"),
+            catalog_channel: channel(schema, "catalog"),
             settled: AtomicU64::new(0),
             vacuum: Notify::new(),
         }
@@ -55,4 +55,10 @@ impl Notices {
             self.vacuum.notify_one();
         }
     }
+}
+
+/// The database knows channels by 63 characters at most, as many as a schema may have. A long name is cut: at worst
+/// another schema's processes look up for nothing.
+fn channel(schema: &SchemaName, what: &str) -> String {
+    format!("{:.54}_{what}", schema.as_str())
 }

@@ -37,10 +37,7 @@ impl Outbox for PostgresOutbox {
             query.bind(i32::try_from(row.trigger_depth).unwrap_or(i32::MAX)).bind(*row.trace.as_uuid());
         let query = query.bind(*row.request.as_uuid()).bind(row.parent.map(|id| *id.as_uuid()));
         let query = query.bind(Time(row.occurred_at));
-        let mut connection = self.0.lanes.acquire().await?;
-        let answer = query.execute(connection.busy()?).await;
-        let stored = connection.settled(answer).await?.rows_affected();
-        drop(connection);
+        let stored = self.0.lanes.acquire().await?.written(query).await?;
         if stored == 0 {
             return Err(Error::not_found("app.not_found", "there is no such app").with("app", row.app));
         }
@@ -49,12 +46,12 @@ impl Outbox for PostgresOutbox {
     }
 
     async fn beat(&self, worker: WorkerId) -> Result<bool> {
-        let rows = self.0.write(self.0.sql.worker_beat.query().bind(*worker.as_uuid())).await?;
+        let rows = self.0.write(|| self.0.sql.worker_beat.query().bind(*worker.as_uuid())).await?;
         Ok(!rows.is_empty())
     }
 
     async fn claim(&self, worker: WorkerId, limit: usize) -> Result<Vec<Claimed>> {
-        let query = self.0.sql.outbox_claim.query().bind(*worker.as_uuid()).bind(count(limit));
+        let query = || self.0.sql.outbox_claim.query().bind(*worker.as_uuid()).bind(count(limit));
         claimed(self.0.commit(Commit::Claim, query).await?)
     }
 
@@ -90,8 +87,9 @@ impl Outbox for PostgresOutbox {
 
         let removed = part(|verdict| matches!(verdict, Verdict::Done | Verdict::Drop));
         if !removed.is_empty() {
-            let query =
-                sql.outbox_remove.query().bind(*worker.as_uuid()).bind(ids(&removed)).bind(claims(&removed));
+            let query = || {
+                sql.outbox_remove.query().bind(*worker.as_uuid()).bind(ids(&removed)).bind(claims(&removed))
+            };
             let gone = note(&removed, self.0.commit(Commit::Completion, query).await?)?;
             self.0.notices.removed(gone);
         }
@@ -103,9 +101,11 @@ impl Outbox for PostgresOutbox {
                 _ => (0, 0),
             };
             let (after, given): (Vec<i64>, Vec<i32>) = back.iter().map(wait).unzip();
-            let query =
-                sql.outbox_put_back.query().bind(*worker.as_uuid()).bind(ids(&back)).bind(claims(&back));
-            note(&back, self.0.commit(Commit::Retry, query.bind(after).bind(given)).await?)?;
+            let query = || {
+                let query = sql.outbox_put_back.query().bind(*worker.as_uuid()).bind(ids(&back));
+                query.bind(claims(&back)).bind(after.clone()).bind(given.clone())
+            };
+            note(&back, self.0.commit(Commit::Retry, query).await?)?;
         }
         let dead = part(|verdict| matches!(verdict, Verdict::Dead { .. }));
         if !dead.is_empty() {
@@ -114,8 +114,11 @@ impl Outbox for PostgresOutbox {
                 _ => ("", String::new()),
             };
             let (reasons, errors): (Vec<&'static str>, Vec<String>) = dead.iter().map(tell).unzip();
-            let query = sql.outbox_bury.query().bind(*worker.as_uuid()).bind(ids(&dead)).bind(claims(&dead));
-            note(&dead, self.0.commit(Commit::DeadLetter, query.bind(reasons).bind(errors)).await?)?;
+            let query = || {
+                let query = sql.outbox_bury.query().bind(*worker.as_uuid()).bind(ids(&dead));
+                query.bind(claims(&dead)).bind(reasons.clone()).bind(errors.clone())
+            };
+            note(&dead, self.0.commit(Commit::DeadLetter, query).await?)?;
         }
         let mut counted = HashSet::with_capacity(settlements.len());
         let is_lost = |settlement: &&Settlement| {
@@ -127,12 +130,14 @@ impl Outbox for PostgresOutbox {
 
     async fn take_over(&self, worker: WorkerId, lease: Duration, limit: usize) -> Result<Vec<Claimed>> {
         let sql = &self.0.sql;
-        self.0.write(sql.workers_gone.query().bind(*worker.as_uuid()).bind(micros(lease))).await?;
-        claimed(self.0.write(sql.outbox_take_over.query().bind(*worker.as_uuid()).bind(count(limit))).await?)
+        let silent = || sql.workers_gone.query().bind(*worker.as_uuid()).bind(micros(lease));
+        self.0.write(silent).await?;
+        let theirs = || sql.outbox_take_over.query().bind(*worker.as_uuid()).bind(count(limit));
+        claimed(self.0.write(theirs).await?)
     }
 
     async fn retire(&self, worker: WorkerId) -> Result<()> {
-        self.0.write(self.0.sql.worker_retire.query().bind(*worker.as_uuid())).await?;
+        self.0.write(|| self.0.sql.worker_retire.query().bind(*worker.as_uuid())).await?;
         self.0.notices.bump_outbox();
         self.announce();
         Ok(())

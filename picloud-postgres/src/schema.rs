@@ -90,6 +90,9 @@ impl Migration {
 /// is the transaction's, since one of the session would break through a pooler.
 pub(crate) async fn migrate(connection: &mut PgConnection, schema: &SchemaName) -> Result<()> {
     let mut tx = connection.begin().await.map_err(of_database)?;
+    // A step may take long in a large database, and so may the wait for another process that takes it.
+    let patience = "SET LOCAL statement_timeout = '10min'; SET LOCAL client_min_messages = 'warning'";
+    sqlx::raw_sql(patience).execute(&mut *tx).await.map_err(of_database)?;
     // None of these statements is named, so that they work through a pooler.
     sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended('picloud migrations ' || $1, 0))")
         .persistent(false)
@@ -97,9 +100,20 @@ pub(crate) async fn migrate(connection: &mut PgConnection, schema: &SchemaName) 
         .execute(&mut *tx)
         .await
         .map_err(of_database)?;
+    let mine = sqlx::query("SELECT EXISTS (SELECT 1 FROM pg_namespace WHERE nspname = $1)")
+        .persistent(false)
+        .bind(schema.as_str())
+        .fetch_one(&mut *tx)
+        .await
+        .and_then(|row| row.try_get::<bool, _>(0))
+        .map_err(of_database)?;
+    if !mine {
+        // Not `IF NOT EXISTS`, which asks for the right to create one even if there is nothing to create.
+        let create = schema.fill("CREATE SCHEMA {s}");
+        sqlx::raw_sql(AssertSqlSafe(create)).execute(&mut *tx).await.map_err(of_database)?;
+    }
     let begin = schema.fill(
-        "CREATE SCHEMA IF NOT EXISTS {s};
-         CREATE TABLE IF NOT EXISTS {s}.migrations (
+        "CREATE TABLE IF NOT EXISTS {s}.migrations (
              version integer PRIMARY KEY, name text NOT NULL, checksum bytea NOT NULL,
              applied_at timestamptz NOT NULL DEFAULT now()
          );",
@@ -195,7 +209,7 @@ mod tests {
         assert_eq!(checksums, [(1, FIRST.to_owned())]);
     }
 
-    const FIRST: &str = "3eb304335068e137f386eeaa9bd48e344132e3aa5ceb283b83ca6f31b96f7522";
+    const FIRST: &str = "d7973be18c56f102990fc382d4adaf135330adf895e25879b0b03a213afb986f";
 
     #[test]
     fn versions_grow_by_one() {

@@ -3,9 +3,12 @@
 use std::sync::Arc;
 
 use picloud_core::Result;
-use sqlx::PgConnection;
+use sqlx::Postgres;
+use sqlx::postgres::{PgArguments, PgRow};
+use sqlx::query::Query;
 
-use crate::lanes::{LaneConnection, Lanes};
+use crate::lane_connection::LaneConnection;
+use crate::lanes::Lanes;
 use crate::transaction::{Inside, InsideConnection};
 
 #[derive(Debug, Clone)]
@@ -31,19 +34,11 @@ pub(crate) enum Connection {
 }
 
 impl Connection {
-    /// To send something on. Whatever comes of it is to be [`settled`](Self::settled).
-    pub(crate) fn busy(&mut self) -> Result<&mut PgConnection> {
+    /// The rows that a statement answers.
+    pub(crate) async fn rows(&mut self, query: Query<'static, Postgres, PgArguments>) -> Result<Vec<PgRow>> {
         match self {
-            Connection::Lane(lane) => lane.busy(),
-            Connection::Inside(inside) => inside.busy(),
-        }
-    }
-
-    /// The answer to what was sent last.
-    pub(crate) async fn settled<R>(&mut self, answer: sqlx::Result<R>) -> Result<R> {
-        match self {
-            Connection::Lane(lane) => lane.settled(answer).await,
-            Connection::Inside(inside) => inside.settled(answer),
+            Connection::Lane(lane) => lane.rows(query).await,
+            Connection::Inside(inside) => inside.rows(query).await,
         }
     }
 

@@ -4,10 +4,11 @@
 //! callers is a bound parameter.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use sqlx::postgres::PgArguments;
 use sqlx::query::Query;
-use sqlx::{AssertSqlSafe, Postgres};
+use sqlx::{AssertSqlSafe, Postgres, SqlSafeStr, SqlStr};
 
 use crate::schema::SchemaName;
 
@@ -24,6 +25,17 @@ impl Statement {
     pub(crate) fn query(&self) -> Query<'static, Postgres, PgArguments> {
         sqlx::query(AssertSqlSafe(self.text.clone())).persistent(self.named)
     }
+
+    /// The statement as one message, for `raw_sql`: without parameters.
+    pub(crate) fn simple(&self) -> SqlStr {
+        AssertSqlSafe(self.text.clone()).into_sql_str()
+    }
+}
+
+/// Begins a transaction whose statements take at most that long, as one message.
+pub(crate) fn begin(statement_timeout: Duration) -> SqlStr {
+    let limit = statement_timeout.as_millis();
+    AssertSqlSafe(format!("BEGIN; SET LOCAL statement_timeout = {limit}")).into_sql_str()
 }
 
 macro_rules! statements {
@@ -34,11 +46,15 @@ macro_rules! statements {
 
         impl Sql {
             pub(crate) fn new(schema: &SchemaName, named: bool) -> Self {
-                Sql { $($name: Statement { text: schema.fill(&$text).into(), named },)* }
+                let fill = |text: &str| schema.fill(&text.replace("{alive}", ALIVE)).into();
+                Sql { $($name: Statement { text: fill(&$text), named },)* }
             }
         }
     };
 }
+
+/// Whether an entry is there. Not `now()`, which stands still in a transaction.
+const ALIVE: &str = "value IS NOT NULL AND (expires_at IS NULL OR expires_at > statement_timestamp())";
 
 /// A write to one key: previous value, write and outbox rows in one statement.
 ///
@@ -58,7 +74,7 @@ const KV_WRITE: &str = r#"
 WITH app AS MATERIALIZED (
     SELECT 1 WHERE $4::bigint IS NULL OR EXISTS (SELECT 1 FROM {s}.apps WHERE id = $1 AND revision = $4)
 ), old AS MATERIALIZED (
-    SELECT value, version, expires_at, expires_at IS NULL OR expires_at > now() AS alive
+    SELECT value, version, expires_at, {alive} AS alive
     FROM {s}.kv WHERE app = $1 AND collection = $2 AND key = $3 AND EXISTS (SELECT 1 FROM app)
     FOR UPDATE
 ), want AS MATERIALIZED (
@@ -89,6 +105,17 @@ SELECT EXISTS (SELECT 1 FROM app) AS fresh, (SELECT code FROM want) AS code, (SE
 
 const INSERT_OR_UPDATE: &str = "CASE WHEN want.alive THEN 'update' ELSE 'insert' END";
 
+/// A write that tells whether it took place, the value if there is one to tell, and whether the app has the revision $4.
+fn with_fresh(write: &str) -> String {
+    let fresh = "($4::bigint IS NULL OR EXISTS (SELECT 1 FROM {s}.apps WHERE id = $1 AND revision = $4))";
+    let of_kv = "kv.value IS NOT NULL AND (kv.expires_at IS NULL OR kv.expires_at > statement_timestamp())";
+    let write = write.replace("{fresh}", fresh).replace("{kv.alive}", of_kv);
+    format!(
+        "WITH put AS ({write})
+         SELECT EXISTS (SELECT 1 FROM put) AS written, (SELECT value FROM put) AS value, {fresh} AS fresh"
+    )
+}
+
 /// The columns of a row of the outbox, in the order in which they are read.
 const ROW: &str =
     "id, app, kind, trigger, script, payload, trigger_depth, trace, request, parent, occurred_at";
@@ -101,21 +128,44 @@ statements! {
     schema_version = "SELECT max(version) FROM {s}.migrations";
 
     kv_get = "SELECT value FROM {s}.kv WHERE app = $1 AND collection = $2 AND key = $3
-              AND (expires_at IS NULL OR expires_at > now())";
+              AND {alive}";
     kv_get_many = "SELECT key, value FROM {s}.kv WHERE app = $1 AND collection = $2 AND key = ANY($3)
-              AND (expires_at IS NULL OR expires_at > now())";
+              AND {alive}";
     kv_list = "SELECT key, value FROM {s}.kv WHERE app = $1 AND collection = $2 AND key >= $3 AND key < $4
-              AND (expires_at IS NULL OR expires_at > now()) ORDER BY key LIMIT $5";
+              AND {alive} ORDER BY key LIMIT $5";
     /// Without rows to take along nobody needs to know what was there before.
     kv_set_silent = "INSERT INTO {s}.kv AS kv (app, collection, key, value, version, expires_at)
-              SELECT $1, $2, $3, $4, nextval('{s}.kv_version'), now() + make_interval(secs => $5)
+              SELECT $1, $2, $3, $4, nextval('{s}.kv_version'), statement_timestamp() + make_interval(secs => $5)
               WHERE $6::bigint IS NULL OR EXISTS (SELECT 1 FROM {s}.apps WHERE id = $1 AND revision = $6)
               ON CONFLICT (app, collection, key) DO UPDATE
-              SET value = excluded.value, version = nextval('{s}.kv_version'), expires_at = excluded.expires_at";
+              SET value = excluded.value, version = nextval('{s}.kv_version'), expires_at = excluded.expires_at
+              RETURNING 1";
+    /// The other writes without rows to take along, each with what it came to, and whether the app is as expected.
+    kv_delete_silent = with_fresh("UPDATE {s}.kv SET value = NULL, version = nextval('{s}.kv_version'), expires_at = statement_timestamp()
+              WHERE app = $1 AND collection = $2 AND key = $3 AND {alive} AND {fresh} RETURNING NULL::text AS value");
+    /// $5 by how much. What is no integer, or would overflow, is left alone.
+    kv_increment_silent = with_fresh("INSERT INTO {s}.kv AS kv (app, collection, key, value, version)
+              SELECT $1, $2, $3, $5::bigint::text, nextval('{s}.kv_version') WHERE {fresh}
+              ON CONFLICT (app, collection, key) DO UPDATE
+              SET value = CASE WHEN {kv.alive} THEN (kv.value::numeric + $5::bigint)::text ELSE excluded.value END,
+                  version = nextval('{s}.kv_version'), expires_at = CASE WHEN {kv.alive} THEN kv.expires_at END
+              WHERE CASE WHEN NOT ({kv.alive}) THEN true
+                         WHEN kv.value !~ '^(0|-?[1-9][0-9]{0,18})$' THEN false
+                         ELSE kv.value::numeric + $5::bigint BETWEEN -9223372036854775808 AND 9223372036854775807 END
+              RETURNING value");
+    /// $5 what is written, $6 what is expected.
+    kv_replace_silent = with_fresh("UPDATE {s}.kv SET value = $5::text, version = nextval('{s}.kv_version')
+              WHERE app = $1 AND collection = $2 AND key = $3 AND {alive} AND value = $6::text AND {fresh} RETURNING NULL::text AS value");
+    /// $5 what is written, if there is nothing.
+    kv_add_silent = with_fresh("INSERT INTO {s}.kv AS kv (app, collection, key, value, version)
+              SELECT $1, $2, $3, $5::text, nextval('{s}.kv_version') WHERE {fresh}
+              ON CONFLICT (app, collection, key) DO UPDATE
+              SET value = excluded.value, version = nextval('{s}.kv_version'), expires_at = NULL WHERE NOT ({kv.alive})
+              RETURNING NULL::text AS value");
     /// $15 value, $16 seconds to live.
-    kv_set = kv_write("'done'", "$15::text", "now() + make_interval(secs => $16)", INSERT_OR_UPDATE, "want.value");
+    kv_set = kv_write("'done'", "$15::text", "statement_timestamp() + make_interval(secs => $16)", INSERT_OR_UPDATE, "want.value");
     kv_delete = kv_write(
-        "CASE WHEN old.alive THEN 'done' ELSE 'no' END", "''::text", "'-infinity'::timestamptz", "'delete'", "'null'",
+        "CASE WHEN old.alive THEN 'done' ELSE 'no' END", "NULL::text", "statement_timestamp()", "'delete'", "'null'",
     );
     /// $15 by how much. Canonical text of an integer has no leading zero; the largest have nineteen digits.
     kv_increment = kv_write(
@@ -139,7 +189,8 @@ statements! {
         INSERT_OR_UPDATE,
         "want.value",
     );
-    /// What has been dead for a minute: by then no writer is left that began before.
+    /// What has been dead for a minute: by then no writer is left that drew its version before the entry's last one, to
+    /// write it when the entry is gone.
     kv_sweep = "WITH dead AS (
                   SELECT app, collection, key FROM {s}.kv WHERE expires_at < now() - interval '1 minute'
                   LIMIT 5000 FOR UPDATE SKIP LOCKED
@@ -186,9 +237,11 @@ statements! {
     route_delete = "DELETE FROM {s}.routes WHERE app = $1 AND id = $2";
     triggers = "SELECT id, script, kind::text, enabled, dispatch_mode, retry::text, registered_by::text, owner::text, created_at
               FROM {s}.triggers WHERE app = $1 ORDER BY id";
+    /// A kind that only a newer version knows is kept as it is.
     trigger_put = "INSERT INTO {s}.triggers (app, id, script, kind, enabled, dispatch_mode, retry, registered_by, owner, created_at)
               VALUES ($1, $2, $3, $4::text::json, $5, $6, $7::text::json, $8::text::json, $9::text::json, $10)
-              ON CONFLICT (app, id) DO UPDATE SET script = excluded.script, kind = excluded.kind, enabled = excluded.enabled,
+              ON CONFLICT (app, id) DO UPDATE SET script = excluded.script, enabled = excluded.enabled,
+              kind = CASE WHEN excluded.kind ->> 'kind' = 'unknown' THEN triggers.kind ELSE excluded.kind END,
               dispatch_mode = excluded.dispatch_mode, retry = excluded.retry, registered_by = excluded.registered_by,
               owner = excluded.owner, created_at = excluded.created_at";
     trigger_delete = "DELETE FROM {s}.triggers WHERE app = $1 AND id = $2";
@@ -216,7 +269,9 @@ statements! {
                   WHERE o.id = s.id AND o.claim = s.claim AND o.worker = $1 AND o.state = 1
                   RETURNING {o.row}, o.attempt, s.reason, s.error
               ) INSERT INTO {s}.dead_letters ({row}, attempts, reason, error, died_at)
-              SELECT {row}, attempt, reason, error, now() FROM gone RETURNING id");
+              SELECT {row}, attempt, reason, error, now() FROM gone
+              ON CONFLICT (app, id) DO UPDATE SET attempts = excluded.attempts, reason = excluded.reason,
+              error = excluded.error, died_at = excluded.died_at RETURNING id");
     workers_gone = "UPDATE {s}.workers SET gone_at = now()
               WHERE gone_at IS NULL AND id <> $1 AND beat_at <= clock_timestamp() - $2 * interval '1 microsecond'
               AND EXISTS (SELECT 1 FROM {s}.workers me WHERE me.id = $1 AND me.gone_at IS NULL)";
