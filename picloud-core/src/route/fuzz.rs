@@ -71,6 +71,12 @@ mod tests {
         );
     }
 
+    #[test]
+    fn a_host_longer_than_hosts_are_is_no_wildcards() {
+        let host = format!("{}.example.com", "a".repeat(super::super::MAX_HOST_BYTES));
+        super::route(format!("GET {host}/x\nGET *.example.com/x\nGET /x").as_bytes());
+    }
+
     proptest! {
         #[test]
         fn arbitrary_bytes_find_no_disagreement(bytes in prop::collection::vec(any::<u8>(), 0..200)) {

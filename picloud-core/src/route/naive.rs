@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use http::Method;
 
-use super::host::Hosts;
+use super::host::{Hosts, MAX_HOST_BYTES};
 use super::pattern::Segment;
 use super::table::{Allow, RouteMatch};
 use super::{NormalPath, RouteMethod, RoutePatterns, RouteRecord};
@@ -19,6 +19,8 @@ pub(super) fn find<'a>(
     method: &Method,
 ) -> RouteMatch<'a> {
     let segments: Vec<&str> = path.as_str().split('/').filter(|segment| !segment.is_empty()).collect();
+    // No pattern is longer, and a wildcard matches no host that cannot be one.
+    let host = if host.len() <= MAX_HOST_BYTES { host } else { "" };
     let mut matching: Vec<_> = routes.iter().filter_map(|route| candidate(route, host, &segments)).collect();
     matching
         .sort_by_key(|candidate| (candidate.rank, method_rank(candidate.route, method), candidate.route.id));
