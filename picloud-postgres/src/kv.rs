@@ -71,7 +71,7 @@ impl PostgresKv {
 
     fn fired(&self) {
         match &self.source {
-            Source::Lanes(_) => self.backend.notices.bump_outbox(),
+            Source::Lanes(_) => self.backend.notices.bump_stored(),
             Source::Inside(inside) => inside.note_fired(),
         }
     }

@@ -9,7 +9,10 @@ use crate::schema::SchemaName;
 /// Numbers that change, and the names under which other processes are told.
 #[derive(Debug)]
 pub(crate) struct Notices {
+    /// Rows may be due, stored here or elsewhere.
     pub(crate) outbox: watch::Sender<u64>,
+    /// Rows were stored here.
+    pub(crate) stored: watch::Sender<u64>,
     pub(crate) catalog: watch::Sender<u64>,
     /// Others are to be told of rows.
     pub(crate) announced: Notify,
@@ -26,6 +29,7 @@ impl Notices {
     pub(crate) fn new(schema: &SchemaName) -> Self {
         Notices {
             outbox: watch::Sender::new(0),
+            stored: watch::Sender::new(0),
             catalog: watch::Sender::new(0),
             announced: Notify::new(),
             outbox_channel: channel(schema, "outbox"),
@@ -35,12 +39,18 @@ impl Notices {
         }
     }
 
+    /// This node stored rows.
+    pub(crate) fn bump_stored(&self) {
+        bump(&self.stored);
+        self.bump_outbox();
+    }
+
     pub(crate) fn bump_outbox(&self) {
-        self.outbox.send_modify(|number| *number = number.wrapping_add(1));
+        bump(&self.outbox);
     }
 
     pub(crate) fn bump_catalog(&self) {
-        self.catalog.send_modify(|number| *number = number.wrapping_add(1));
+        bump(&self.catalog);
     }
 
     pub(crate) fn bump_all(&self) {
@@ -55,6 +65,10 @@ impl Notices {
             self.vacuum.notify_one();
         }
     }
+}
+
+fn bump(number: &watch::Sender<u64>) {
+    number.send_modify(|number| *number = number.wrapping_add(1));
 }
 
 /// The database knows channels by 63 characters at most, as many as a schema may have. A long name is cut: at worst

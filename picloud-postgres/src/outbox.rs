@@ -41,7 +41,7 @@ impl Outbox for PostgresOutbox {
         if stored == 0 {
             return Err(Error::not_found("app.not_found", "there is no such app").with("app", row.app));
         }
-        self.0.notices.bump_outbox();
+        self.0.notices.bump_stored();
         Ok(())
     }
 
@@ -138,7 +138,7 @@ impl Outbox for PostgresOutbox {
 
     async fn retire(&self, worker: WorkerId) -> Result<()> {
         self.0.write(|| self.0.sql.worker_retire.query().bind(*worker.as_uuid())).await?;
-        self.0.notices.bump_outbox();
+        self.0.notices.bump_stored();
         self.announce();
         Ok(())
     }
@@ -162,6 +162,10 @@ impl Outbox for PostgresOutbox {
 
     fn notices(&self) -> watch::Receiver<u64> {
         self.0.notices.outbox.subscribe()
+    }
+
+    fn stored(&self) -> watch::Receiver<u64> {
+        self.0.notices.stored.subscribe()
     }
 
     fn announce(&self) {

@@ -137,7 +137,7 @@ impl Transaction for PostgresTransaction {
         let answer = in_time(PATIENCE, sqlx::raw_sql("COMMIT").execute(lane.busy()?)).await;
         lane.settled(answer).await?;
         if self.inside.fired.load(Ordering::Acquire) {
-            self.backend.notices.bump_outbox();
+            self.backend.notices.bump_stored();
         }
         Ok(())
     }

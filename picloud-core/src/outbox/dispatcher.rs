@@ -411,11 +411,11 @@ impl Dispatcher {
 
     /// In a process that handles no events: tells the others of those that are written here.
     async fn announcer(self: Arc<Self>) {
-        let mut notices = self.outbox.notices();
+        let mut stored = self.outbox.stored();
         let mut closing = self.closing.subscribe();
         loop {
             let more = {
-                let mut noticed = pin!(notices.changed());
+                let mut noticed = pin!(stored.changed());
                 let mut ended = pin!(async { drop(closing.wait_for(|closing| *closing).await) });
                 std::future::poll_fn(|cx| {
                     if ended.as_mut().poll(cx).is_ready() {

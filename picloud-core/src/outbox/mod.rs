@@ -87,6 +87,10 @@ pub trait Outbox: Debug + Send + Sync + 'static {
     /// A number that changes when rows may have become due, here or on another node.
     fn notices(&self) -> watch::Receiver<u64>;
 
+    /// A number that changes when this node itself stored rows, by a write or otherwise: what [`announce`](Self::announce)
+    /// may be needed for. What other nodes tell does not change it, or nodes would tell each other for ever.
+    fn stored(&self) -> watch::Receiver<u64>;
+
     /// Tells other nodes that rows are due: for rows that this node does not run itself. May be called often.
     fn announce(&self);
 }

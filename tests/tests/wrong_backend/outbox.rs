@@ -302,6 +302,10 @@ impl Outbox for WrongOutbox {
         if self.is(Wrong::NothingIsNoticed) { self.silence.subscribe() } else { self.inner.notices() }
     }
 
+    fn stored(&self) -> watch::Receiver<u64> {
+        if self.is(Wrong::NothingCountsAsStoredHere) { self.silence.subscribe() } else { self.inner.stored() }
+    }
+
     fn announce(&self) {
         self.inner.announce();
     }

@@ -20,6 +20,7 @@ pub(super) fn cases() -> Vec<Case> {
         rows_of_another_app_are_not_listed,
         dead_letters_of_another_app_are_not_listed,
         a_stored_row_is_noticed,
+        a_stored_row_is_known_to_be_stored_here,
         a_write_with_rows_is_noticed,
         a_write_makes_rows_with_where_it_came_from,
         nothing_waiting_has_no_next_time,
@@ -126,6 +127,15 @@ async fn a_stored_row_is_noticed(world: World) -> Result<()> {
 fn for_inserts() -> Fanout {
     let row = || FanoutRow { op: "insert", trigger: TriggerId::new(), script: ScriptId::new() };
     Fanout { revision: Some(Revision(0)), rows: vec![row(), row()] }
+}
+
+async fn a_stored_row_is_known_to_be_stored_here(world: World) -> Result<()> {
+    let events = Events::new(world).await?;
+    let mut stored = events.outbox.stored();
+    stored.mark_unchanged();
+    events.store(1).await?;
+    assert_noticed(stored).await;
+    Ok(())
 }
 
 async fn a_write_with_rows_is_noticed(world: World) -> Result<()> {

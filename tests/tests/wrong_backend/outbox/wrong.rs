@@ -123,6 +123,7 @@ wrongs! {
     WaitingIgnoresTheLimit: rows_are_listed_oldest_first_up_to_the_limit;
     WaitingHidesRowsWithWorkers: rows_with_a_worker_are_listed_too;
     WaitingIsForEveryApp: rows_of_another_app_are_not_listed;
+    NothingCountsAsStoredHere: a_stored_row_is_known_to_be_stored_here;
     NothingIsNoticed: a_stored_row_is_noticed a_write_with_rows_is_noticed
         rows_of_a_worker_that_retires_are_noticed;
     NextTimeCountsRowsWithWorkers: nothing_waiting_has_no_next_time;
