@@ -612,3 +612,32 @@ async fn records_are_read_in_pages() {
 
     assert_eq!((first.items.len(), second.items.len(), second.cursor), (3, 2, None));
 }
+
+#[tokio::test]
+async fn a_process_that_takes_its_time_to_end_shows_that_it_is_alive() {
+    let (backend, clock) = MemoryBackend::with_test_clock();
+    let ending = Picloud::builder(backend.clone()).start().await.unwrap();
+    let app = ending.create_app("shop").await.unwrap();
+    let source = "//! on kv orders\n//! timeout 300\nlet seen = kv::collection(\"seen\");
+        seen.increment(\"begun\", 1); sleep(60); seen.increment(\"done\", 1);";
+    app.deploy(&bundle(&[("slow", source)])).await.unwrap();
+    let seen = app.kv("seen").unwrap();
+    app.kv("orders").unwrap().set("42", &1).await.unwrap();
+    while seen.get::<i64>("begun").await.unwrap().is_none() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let other = Picloud::builder(backend.clone()).start().await.unwrap();
+
+    // Much longer than a lease, in steps that are shorter than one.
+    let end = tokio::spawn(async move { ending.shutdown(Duration::from_secs(30)).await });
+    while !end.is_finished() {
+        clock.advance(Duration::from_secs(2));
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+
+    let seen = other.app(app.id()).kv("seen").unwrap();
+    other.run_until_idle().await.unwrap();
+    assert_eq!(seen.get::<i64>("begun").await.unwrap(), Some(1), "it was not taken over");
+    assert_eq!(seen.get::<i64>("done").await.unwrap(), Some(1));
+    other.shutdown(Duration::from_secs(5)).await;
+}

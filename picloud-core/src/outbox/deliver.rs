@@ -60,7 +60,6 @@ impl Drop for Delivery {
 }
 
 /// Delivers events. Knows apps, executor and principals; knows nothing of storage.
-#[derive(Clone)]
 pub(crate) struct Courier {
     pub(crate) apps: Arc<Apps>,
     pub(crate) executor: LocalExecutor,
@@ -72,7 +71,7 @@ pub(crate) struct Courier {
 
 impl Courier {
     /// Spreads deliveries over the executor threads.
-    pub(super) fn hand_out(&self, deliveries: Vec<Delivery>) {
+    pub(super) fn hand_out(self: &Arc<Self>, deliveries: Vec<Delivery>) {
         let threads = self.executor.runtimes().count().max(1);
         let mut shares: Vec<Vec<Delivery>> = std::iter::repeat_with(Vec::new).take(threads).collect();
         let first = self.next_thread.fetch_add(deliveries.len(), Ordering::Relaxed);
@@ -92,7 +91,7 @@ impl Courier {
 
     /// Begins one delivery after the other, on an executor thread. Most handlers end with their first turn; those that
     /// wait go on as tasks of their own.
-    async fn work_through(self, deliveries: Vec<Delivery>) {
+    async fn work_through(self: Arc<Self>, deliveries: Vec<Delivery>) {
         let mut turn = Instant::now();
         for delivery in deliveries {
             let mut running: Pin<Box<dyn Future<Output = ()> + Send>> =
@@ -108,7 +107,7 @@ impl Courier {
         }
     }
 
-    async fn deliver_and_settle(self, delivery: Delivery) {
+    async fn deliver_and_settle(self: Arc<Self>, delivery: Delivery) {
         let verdict = self.deliver(&delivery.claimed).await;
         delivery.settle(verdict);
     }

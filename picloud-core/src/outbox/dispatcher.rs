@@ -6,12 +6,13 @@
 
 use std::future::Future;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
 
 use super::deliver::{Courier, Delivery};
 use super::{Claimed, Outbox, Settlement, WorkerId};
@@ -32,7 +33,8 @@ pub struct DispatcherConfig {
     /// How often the outbox is asked although nothing was noticed, give or take a quarter. It is what finds work when
     /// notices get lost. Default: 2 s.
     pub poll: Duration,
-    /// How often this process shows that it is alive. Default: 2 s.
+    /// How often this process shows that it is alive and looks for others that are not, give or take a quarter. Default:
+    /// 1 s.
     pub heartbeat: Duration,
     /// After how long a silence a process counts as dead, and its rows are run again by others. Longer than four
     /// heartbeats, so that a process that is merely slow is not taken over. Default: 10 s.
@@ -48,7 +50,7 @@ impl Default for DispatcherConfig {
             max_in_flight: 1_000,
             batch: 200,
             poll: Duration::from_secs(2),
-            heartbeat: Duration::from_secs(2),
+            heartbeat: Duration::from_secs(1),
             lease: Duration::from_secs(10),
             linger: Duration::from_millis(2),
         }
@@ -76,12 +78,15 @@ pub(crate) struct Dispatcher {
     room: Notify,
     /// Somebody wants to know when nothing is left.
     asked: Notify,
+    /// Nothing is claimed any more.
     closing: watch::Sender<bool>,
+    /// Nothing is under way any more: until then this worker has to show that it is alive.
+    over: watch::Sender<bool>,
     settled: mpsc::UnboundedSender<Settled>,
     inbox: Mutex<Option<mpsc::UnboundedReceiver<Settled>>>,
     idle_wanted: Mutex<Vec<oneshot::Sender<()>>>,
-    is_idle_wanted: AtomicBool,
-    tasks: Mutex<Vec<tokio::task::JoinHandle<()>>>,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
+    keeper: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Dispatcher {
@@ -102,11 +107,12 @@ impl Dispatcher {
             room: Notify::new(),
             asked: Notify::new(),
             closing: watch::Sender::new(false),
+            over: watch::Sender::new(false),
             settled,
             inbox: Mutex::new(Some(inbox)),
             idle_wanted: Mutex::default(),
-            is_idle_wanted: AtomicBool::new(false),
             tasks: Mutex::default(),
+            keeper: Mutex::default(),
         })
     }
 
@@ -116,7 +122,8 @@ impl Dispatcher {
         if self.config.enabled {
             tasks.push(runtime.spawn(self.clone().claimer()));
             tasks.push(runtime.spawn(self.clone().completer()));
-            tasks.push(runtime.spawn(self.clone().keeper()));
+            let keeper = runtime.spawn(self.clone().keeper());
+            *self.keeper.lock().unwrap_or_else(PoisonError::into_inner) = Some(keeper);
         } else {
             tasks.push(runtime.spawn(self.clone().announcer()));
         }
@@ -130,11 +137,19 @@ impl Dispatcher {
     /// After [`stop`](Self::stop), and after executions have ended: settles what is left and gives back the rest.
     pub(crate) async fn finish(&self) {
         let tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        let keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let ended = async |task: JoinHandle<()>| {
+            if task.await.is_err() {
+                tracing::error!("a task of the dispatcher panicked");
+            }
+        };
         let end = async {
             for task in tasks {
-                if task.await.is_err() {
-                    tracing::error!("a task of the dispatcher panicked");
-                }
+                ended(task).await;
+            }
+            self.over.send_replace(true);
+            if let Some(keeper) = keeper {
+                ended(keeper).await;
             }
             if self.config.enabled {
                 self.outbox.retire(self.worker()).await?;
@@ -153,8 +168,7 @@ impl Dispatcher {
     /// Completes when no row is due and none is with this process.
     pub(crate) async fn idle(&self) -> Result<()> {
         let (tell, told) = oneshot::channel();
-        self.idle_wanted.lock().unwrap_or_else(PoisonError::into_inner).push(tell);
-        self.is_idle_wanted.store(true, Ordering::Release);
+        self.idle_wanted().push(tell);
         self.asked.notify_one();
         told.await.map_err(|_| Error::new(crate::ErrorKind::Closed, "closed", "this node is shutting down"))
     }
@@ -186,10 +200,12 @@ impl Dispatcher {
             let wait = if limit * 2 < self.config.batch.min(self.config.max_in_flight) {
                 None
             } else {
-                match self.outbox.claim(self.worker(), limit).await {
+                // This process may become another worker meanwhile; the rows belong to the one that claimed them.
+                let worker = self.worker();
+                match self.outbox.claim(worker, limit).await {
                     Ok(rows) => {
                         let found = rows.len();
-                        self.hand_out(rows);
+                        self.hand_out(worker, rows);
                         if found == limit {
                             if self.in_flight.load(Ordering::Acquire) >= self.config.max_in_flight {
                                 // More than this process can take: others may have room.
@@ -210,7 +226,11 @@ impl Dispatcher {
             };
             self.wait(&mut notices, wait).await;
         }
-        self.idle_wanted.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.idle_wanted().clear();
+    }
+
+    fn idle_wanted(&self) -> MutexGuard<'_, Vec<oneshot::Sender<()>>> {
+        self.idle_wanted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How long nothing needs to be done unless something is noticed.
@@ -233,7 +253,7 @@ impl Dispatcher {
         let mut room = pin!(self.room.notified());
         let mut asked = pin!(self.asked.notified());
         let mut ended = pin!(async { drop(closing.wait_for(|closing| *closing).await) });
-        let wants_room = !has_room || self.is_idle_wanted.load(Ordering::Acquire);
+        let wants_room = !has_room || !self.idle_wanted().is_empty();
         std::future::poll_fn(|cx| {
             let over = ended.as_mut().poll(cx).is_ready()
                 || asked.as_mut().poll(cx).is_ready()
@@ -251,20 +271,18 @@ impl Dispatcher {
     }
 
     fn tell_idle(&self) {
-        let waiting = std::mem::take(&mut *self.idle_wanted.lock().unwrap_or_else(PoisonError::into_inner));
-        self.is_idle_wanted.store(false, Ordering::Release);
+        let waiting = std::mem::take(&mut *self.idle_wanted());
         for waiting in waiting {
             // Whoever asked may have gone.
             let _ = waiting.send(());
         }
     }
 
-    fn hand_out(&self, rows: Vec<Claimed>) {
+    fn hand_out(&self, worker: WorkerId, rows: Vec<Claimed>) {
         if rows.is_empty() {
             return;
         }
         self.in_flight.fetch_add(rows.len(), Ordering::AcqRel);
-        let worker = self.worker();
         let deliveries =
             rows.into_iter().map(|claimed| Delivery::new(claimed, worker, self.settled.clone())).collect();
         self.courier.hand_out(deliveries);
@@ -363,13 +381,7 @@ impl Dispatcher {
 
     /// Shows that this worker is alive, and takes over from those that are not.
     async fn keeper(self: Arc<Self>) {
-        // Often enough that the rows of a dead worker wait for its lease and not much longer.
-        let pause = self.config.heartbeat.min(self.config.lease / 10).max(Duration::from_millis(1));
-        while !self.is_closing() {
-            self.rest_unless_closing(spread(pause)).await;
-            if self.is_closing() {
-                return;
-            }
+        while !self.rest_unless_over(spread(self.config.heartbeat)).await {
             match self.outbox.beat(self.worker()).await {
                 Ok(true) => {}
                 Ok(false) => {
@@ -380,6 +392,9 @@ impl Dispatcher {
                     tracing::warn!(%error, "the heartbeat failed");
                     continue;
                 }
+            }
+            if self.is_closing() {
+                continue;
             }
             let worker = self.worker();
             match self.outbox.take_over(worker, self.config.lease, self.config.batch).await {
@@ -399,14 +414,18 @@ impl Dispatcher {
         }
     }
 
-    async fn rest_unless_closing(&self, duration: Duration) {
-        let mut closing = self.closing.subscribe();
+    /// Waits; answers whether the end came first.
+    async fn rest_unless_over(&self, duration: Duration) -> bool {
+        let mut over = self.over.subscribe();
         let mut timer = pin!(self.clock.sleep(duration));
-        let mut ended = pin!(async { drop(closing.wait_for(|closing| *closing).await) });
+        let mut ended = pin!(async { drop(over.wait_for(|over| *over).await) });
         std::future::poll_fn(|cx| {
-            if ended.as_mut().poll(cx).is_ready() { Poll::Ready(()) } else { timer.as_mut().poll(cx) }
+            if ended.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(true);
+            }
+            timer.as_mut().poll(cx).map(|()| false)
         })
-        .await;
+        .await
     }
 
     /// In a process that handles no events: tells the others of those that are written here.
