@@ -33,3 +33,16 @@ impl Clock for SystemClock {
         Box::pin(tokio::time::sleep(duration))
     }
 }
+
+/// The duration, give or take a quarter, at random: what many processes do again and again is not done by all of them at
+/// one moment.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// let wait = picloud_core::jittered(Duration::from_secs(4));
+/// assert!(wait >= Duration::from_secs(3) && wait <= Duration::from_secs(5));
+/// ```
+pub fn jittered(duration: Duration) -> Duration {
+    duration.mul_f64(0.75 + 0.5 * f64::from(crate::ids::random_u16()) / f64::from(u16::MAX))
+}

@@ -65,6 +65,7 @@ pub mod executor;
 pub mod fuzzing;
 mod guard;
 mod held;
+mod hex;
 mod ids;
 mod json;
 mod json_canonical;
@@ -82,7 +83,7 @@ pub mod trigger;
 
 pub use async_trait::async_trait;
 pub use backend::{Backend, MAX_TRANSACTION, Transaction, tx_closed};
-pub use clock::{Clock, SystemClock, Timestamp};
+pub use clock::{Clock, SystemClock, Timestamp, jittered};
 pub use context::{CallCx, CxInner};
 pub use engine::ScriptModule;
 pub use error::{Error, ErrorKind, Result};

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::hex;
+
 /// One page of a list, and where the next one begins.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Page<T> {
@@ -85,25 +87,13 @@ impl ListId {
 
     /// The place after the item that orders as `last`: a checksum over list and item, then the item, in hexadecimal.
     pub fn cursor(mut self, last: &str) -> Cursor {
-        use std::fmt::Write as _;
         self.add(last);
-        let mut text = format!("{:016x}", self.hash);
-        for byte in last.bytes() {
-            // Writing to a string cannot fail.
-            let _ = write!(text, "{byte:02x}");
-        }
-        Cursor(text)
+        Cursor(format!("{:016x}{}", self.hash, hex::encode(last.as_bytes())))
     }
 
     /// What a cursor was made from; `None` if this list did not make it.
     pub fn last(self, cursor: &Cursor) -> Option<String> {
-        let bytes = cursor
-            .0
-            .as_bytes()
-            .get(16..)?
-            .chunks(2)
-            .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
-            .collect::<Option<Vec<u8>>>()?;
+        let bytes = hex::decode(cursor.0.as_bytes().get(16..)?)?;
         let last = String::from_utf8(bytes).ok()?;
         // Writing it again is the whole check: any other text, list or item gives another cursor.
         (self.cursor(&last) == *cursor).then_some(last)

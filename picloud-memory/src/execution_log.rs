@@ -3,10 +3,8 @@
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::{Mutex, PoisonError};
 
-use picloud_core::execution::{
-    ExecutionListOptions, ExecutionLogSink, ExecutionRecord, ExecutionStore, invalid_cursor,
-};
-use picloud_core::page::{ListId, Page};
+use picloud_core::execution::{ExecutionListOptions, ExecutionLogSink, ExecutionRecord, ExecutionStore};
+use picloud_core::page::Page;
 use picloud_core::{AppId, ExecutionId, Result, async_trait};
 
 /// Most execution records kept of one app; the oldest go first. A busy app fills it in seconds.
@@ -67,13 +65,7 @@ impl ExecutionLogSink for ExecutionLog {
 #[async_trait]
 impl ExecutionStore for ExecutionLog {
     async fn list(&self, app: AppId, options: &ExecutionListOptions) -> Result<Page<ExecutionRecord>> {
-        let script = options.script.map(|script| script.to_string()).unwrap_or_default();
-        let status = options.status.map_or("", |status| status.as_str());
-        let list = ListId::new(["executions", &app.to_string(), &script, status]);
-        let before = match &options.cursor {
-            Some(cursor) => Some(place_of(&list.last(cursor).ok_or_else(invalid_cursor)?)?),
-            None => None,
-        };
+        let before = options.place(app)?.map(|(at, id)| (at.as_microsecond(), id));
         let mut found = self.of(app);
         found.retain(|record| {
             options.script.is_none_or(|script| record.script == script)
@@ -83,8 +75,7 @@ impl ExecutionStore for ExecutionLog {
         found.sort_by_key(|record| std::cmp::Reverse(place(record)));
         let more = found.len() > options.page_size();
         found.truncate(options.page_size());
-        let last = found.last().filter(|_| more).map(place);
-        let cursor = last.map(|(at, id)| list.cursor(&format!("{at} {id}")));
+        let cursor = found.last().filter(|_| more).map(|last| options.cursor_after(app, last));
         Ok(Page { items: found, cursor })
     }
 
@@ -96,11 +87,6 @@ impl ExecutionStore for ExecutionLog {
 /// Where a record stands in the order of lists.
 fn place(record: &ExecutionRecord) -> (i64, ExecutionId) {
     (record.started_at.as_microsecond(), record.id)
-}
-
-fn place_of(text: &str) -> Result<(i64, ExecutionId)> {
-    let (at, id) = text.split_once(' ').ok_or_else(invalid_cursor)?;
-    Ok((at.parse().map_err(|_| invalid_cursor())?, id.parse().map_err(|_| invalid_cursor())?))
 }
 
 #[cfg(test)]

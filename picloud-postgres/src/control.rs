@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use picloud_core::{Error, EventId, Result};
+use picloud_core::{Error, Result, jittered};
 use sqlx::postgres::{PgListener, PgPoolOptions};
 use sqlx::{Connection, PgConnection, Row};
 use tokio::sync::watch;
@@ -166,13 +166,6 @@ async fn follow(inner: &Inner) {
             seen = mark;
         }
     }
-}
-
-/// The duration, give or take a quarter, so that processes that began together do not ask together for ever.
-fn jittered(duration: Duration) -> Duration {
-    let id = EventId::new();
-    let random = id.as_uuid().as_bytes().last().copied().unwrap_or_default();
-    duration.mul_f64(0.75 + f64::from(random) / 510.0)
 }
 
 /// Removes what has been dead for long enough.

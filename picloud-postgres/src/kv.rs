@@ -6,7 +6,7 @@ use std::time::Duration;
 use picloud_core::kv::{Entry, Key, KvError, KvOp, KvService, ListOptions, SetOptions};
 use picloud_core::outbox::Fanout;
 use picloud_core::page::{ListId, Page, clamp_page_size};
-use picloud_core::{CallCx, CollectionName, Error, ErrorKind, EventId, Json, Result, async_trait};
+use picloud_core::{CallCx, CollectionName, Error, ErrorKind, EventId, Json, Result, async_trait, jittered};
 use sqlx::Postgres;
 use sqlx::Row;
 use sqlx::postgres::{PgArguments, PgRow};
@@ -197,9 +197,7 @@ const PUT: &[KvOp] = &[KvOp::Insert, KvOp::Update];
 /// Lets others go first, a little longer each time, up to some milliseconds.
 async fn give_way(attempt: u32) {
     if attempt >= 2 {
-        let id = EventId::new();
-        let random = u64::from(id.as_uuid().as_bytes().last().copied().unwrap_or_default());
-        tokio::time::sleep(Duration::from_micros((random + 1) * u64::from(attempt.min(20)))).await;
+        tokio::time::sleep(jittered(Duration::from_micros(128) * attempt.min(20))).await;
     }
 }
 

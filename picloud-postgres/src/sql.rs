@@ -297,8 +297,8 @@ statements! {
               WHERE app = $1 ORDER BY died_at DESC, id DESC LIMIT $2");
 
     executions_write = "INSERT INTO {s}.executions (app, id, script, status, started_at, record)
-              SELECT app, id, script, status, '2000-01-01T00:00:00Z'::timestamptz + started_at * interval '1 microsecond', record::json
-              FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::bigint[], $6::text[])
+              SELECT app, id, script, status, started_at, record::json
+              FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::timestamptz[], $6::text[])
               AS record (app, id, script, status, started_at, record) ON CONFLICT (app, id) DO NOTHING";
     executions_list = "SELECT record::text FROM {s}.executions WHERE app = $1
               AND (started_at, id) < ($2, $3) AND ($4::uuid IS NULL OR script = $4) AND ($5::text IS NULL OR status = $5)

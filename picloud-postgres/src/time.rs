@@ -3,7 +3,7 @@
 use picloud_core::Timestamp;
 use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;
-use sqlx::postgres::{PgArgumentBuffer, PgTypeInfo, PgValueFormat, PgValueRef, types::Oid};
+use sqlx::postgres::{PgArgumentBuffer, PgHasArrayType, PgTypeInfo, PgValueFormat, PgValueRef, types::Oid};
 use sqlx::{Decode, Encode, Postgres, Type};
 
 /// A `timestamptz`.
@@ -14,6 +14,7 @@ pub(crate) struct Time(pub(crate) Timestamp);
 const EPOCH: i64 = 946_684_800_000_000;
 
 const TIMESTAMPTZ: Oid = Oid(1184);
+const TIMESTAMPTZ_ARRAY: Oid = Oid(1185);
 
 impl Type<Postgres> for Time {
     fn type_info() -> PgTypeInfo {
@@ -22,6 +23,12 @@ impl Type<Postgres> for Time {
 
     fn compatible(ty: &PgTypeInfo) -> bool {
         ty.oid() == Some(TIMESTAMPTZ)
+    }
+}
+
+impl PgHasArrayType for Time {
+    fn array_type_info() -> PgTypeInfo {
+        PgTypeInfo::with_oid(TIMESTAMPTZ_ARRAY)
     }
 }
 

@@ -8,7 +8,7 @@ mod writer;
 
 pub use record::{
     ExecutionListOptions, ExecutionLogSink, ExecutionRecord, ExecutionStatus, ExecutionStore,
-    MAX_EXECUTIONS_PAGE, RequestSummary, ResponseSummary, TracingSink, invalid_cursor,
+    MAX_EXECUTIONS_PAGE, RequestSummary, ResponseSummary, TracingSink,
 };
 pub use types::{
     Answer, EventDelivery, Failure, FailureClass, HttpRequest, HttpResponse, Invocation, InvocationType,

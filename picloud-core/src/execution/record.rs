@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{FailureClass, InvocationType, Outcome, Position};
 use crate::log::LogLines;
-use crate::page::{Cursor, Page, clamp_page_size};
+use crate::page::{Cursor, ListId, Page, clamp_page_size};
 use crate::{AppId, Error, EventId, ExecutionId, RequestId, Result, ScriptId, Timestamp, TraceId, TriggerId};
 
 /// What an execution came to, as it is filtered and counted.
@@ -241,11 +241,34 @@ impl ExecutionListOptions {
     pub fn page_size(&self) -> usize {
         clamp_page_size(self.limit).min(MAX_EXECUTIONS_PAGE)
     }
-}
 
-/// The cursor was not handed out by this list: `executions.invalid_cursor`.
-pub fn invalid_cursor() -> Error {
-    Error::invalid("executions.invalid_cursor", "the cursor was not handed out by this list")
+    /// The cursor of the page that follows `last`, in this list of an app's records. For backends.
+    pub fn cursor_after(&self, app: AppId, last: &ExecutionRecord) -> Cursor {
+        self.list(app).cursor(&format!("{} {}", last.started_at.as_microsecond(), last.id))
+    }
+
+    /// Where to go on: after the record that started then (to the microsecond) and has this id; `None` at the beginning.
+    /// For backends.
+    ///
+    /// # Errors
+    /// `executions.invalid_cursor` when this list of this app did not make the cursor.
+    pub fn place(&self, app: AppId) -> Result<Option<(Timestamp, ExecutionId)>> {
+        let Some(cursor) = &self.cursor else { return Ok(None) };
+        let read = |text: &str| {
+            let (at, id) = text.split_once(' ')?;
+            Some((Timestamp::from_microsecond(at.parse().ok()?).ok()?, id.parse().ok()?))
+        };
+        let place = self.list(app).last(cursor).and_then(|text| read(&text));
+        place.map(Some).ok_or_else(|| {
+            Error::invalid("executions.invalid_cursor", "the cursor was not handed out by this list")
+        })
+    }
+
+    fn list(&self, app: AppId) -> ListId {
+        let script = self.script.map(|script| script.to_string()).unwrap_or_default();
+        let status = self.status.map_or("", ExecutionStatus::as_str);
+        ListId::new(["executions", &app.to_string(), &script, status])
+    }
 }
 
 /// Forgets every record, but for what [`tracing`] subscribers see of it.

@@ -16,8 +16,7 @@ use tokio::task::JoinHandle;
 
 use super::deliver::{Courier, Delivery};
 use super::{Claimed, Outbox, Settlement, WorkerId};
-use crate::ids::random_u16;
-use crate::{Clock, Error, Result, metric};
+use crate::{Clock, Error, Result, jittered, metric};
 
 /// How events are dispatched.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -235,7 +234,7 @@ impl Dispatcher {
 
     /// How long nothing needs to be done unless something is noticed.
     async fn until_due(&self) -> Duration {
-        let poll = spread(self.config.poll);
+        let poll = jittered(self.config.poll);
         match self.outbox.next_due().await {
             // Just a little later, so that rounding does not make it a moment too early; and not at once, since what is
             // due and was not claimed is locked by somebody else.
@@ -381,7 +380,7 @@ impl Dispatcher {
 
     /// Shows that this worker is alive, and takes over from those that are not.
     async fn keeper(self: Arc<Self>) {
-        while !self.rest_unless_over(spread(self.config.heartbeat)).await {
+        while !self.rest_unless_over(jittered(self.config.heartbeat)).await {
             match self.outbox.beat(self.worker()).await {
                 Ok(true) => {}
                 Ok(false) => {
@@ -450,11 +449,6 @@ impl Dispatcher {
             self.outbox.announce();
         }
     }
-}
-
-/// The duration, give or take a quarter: what many processes do is not done by all at one moment.
-fn spread(duration: Duration) -> Duration {
-    duration.mul_f64(0.75 + 0.5 * f64::from(random_u16()) / f64::from(u16::MAX))
 }
 
 impl std::fmt::Debug for Dispatcher {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::authz::{Principal, PrincipalKind};
 use crate::execution::HttpRequest;
-use crate::{Error, Json, Result};
+use crate::{Error, Json, Result, hex};
 
 /// A request as it is stored. Bytes that need not be text are written in hexadecimal: bodies are small or else the
 /// request is better handled at once, and a payload is text.
@@ -52,7 +52,7 @@ pub(crate) fn to_payload(request: &HttpRequest, principal: Option<&Principal>) -
         params: request.params.iter().map(|(name, value)| (name.to_string(), value.clone())).collect(),
         rest: request.rest.clone(),
         body: text.map(str::to_owned),
-        body_hex: text.is_none().then(|| to_hex(&request.body)),
+        body_hex: text.is_none().then(|| hex::encode(&request.body)),
         principal: principal.map(|principal| Sender {
             kind: principal.kind,
             id: principal.id.clone(),
@@ -79,26 +79,11 @@ pub(super) fn from_payload(payload: &Json) -> Result<(HttpRequest, Option<Princi
     request.rest = stored.rest;
     request.body = match (stored.body, stored.body_hex) {
         (Some(text), _) => Bytes::from(text),
-        (None, Some(hex)) => Bytes::from(from_hex(&hex).ok_or_else(|| broken("body"))?),
+        (None, Some(text)) => Bytes::from(hex::decode(text.as_bytes()).ok_or_else(|| broken("body"))?),
         (None, None) => Bytes::new(),
     };
     let principal = stored.principal.map(|sender| Principal::new(sender.kind, sender.id, sender.name));
     Ok((request, principal))
-}
-
-fn to_hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    let mut text = String::with_capacity(2 * bytes.len());
-    for byte in bytes {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
-}
-
-fn from_hex(text: &str) -> Option<Vec<u8>> {
-    let digit = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
-    text.as_bytes().chunks(2).map(digit).collect()
 }
 
 #[cfg(test)]
