@@ -49,6 +49,8 @@ mod lane_connection;
 mod lanes;
 mod notices;
 mod outbox;
+#[cfg(test)]
+mod plans;
 mod schema;
 mod source;
 mod sql;

@@ -26,6 +26,12 @@ impl Statement {
         sqlx::query(AssertSqlSafe(self.text.clone())).persistent(self.named)
     }
 
+    /// The statement, to be run and to tell how.
+    #[cfg(test)]
+    pub(crate) fn explained(&self) -> Query<'static, Postgres, PgArguments> {
+        sqlx::query(AssertSqlSafe(format!("EXPLAIN (ANALYZE, COSTS OFF) {}", self.text)))
+    }
+
     /// The statement as one message, for `raw_sql`: without parameters.
     pub(crate) fn simple(&self) -> SqlStr {
         AssertSqlSafe(self.text.clone()).into_sql_str()

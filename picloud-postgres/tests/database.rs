@@ -42,14 +42,6 @@ impl Database {
         let statement = statement.replace("{s}", self.schema.as_str());
         sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut connection).await.unwrap();
     }
-
-    async fn plan(&self, statement: &str) -> String {
-        let mut connection = PgConnection::connect(&url()).await.unwrap();
-        let statement =
-            format!("EXPLAIN (ANALYZE, COSTS OFF) {}", statement.replace("{s}", self.schema.as_str()));
-        let rows = sqlx::raw_sql(AssertSqlSafe(statement)).fetch_all(&mut connection).await.unwrap();
-        rows.iter().map(|row| row.get::<String, _>(0)).collect::<Vec<_>>().join("\n")
-    }
 }
 
 async fn app(backend: &dyn Backend) -> AppId {
@@ -292,44 +284,6 @@ async fn a_transaction_that_is_open_for_too_long_is_ended() {
     assert_eq!(error.code(), "tx.closed");
     assert_eq!(tx.commit().await.unwrap_err().code(), "tx.closed");
     assert_eq!(kv.get(&cx, &things(), &key).await.unwrap(), Some(json("2")));
-}
-
-#[tokio::test]
-async fn hot_statements_use_their_index_among_many_rows() {
-    let database = Database::new().await;
-    database
-        .run(
-            "INSERT INTO {s}.kv (app, collection, key, value, version)
-             SELECT ('00000000-0000-7000-8000-0000000000' || lpad(to_hex(n % 50), 2, '0'))::uuid, 'c' || n % 7,
-                    'key' || n, '1', n FROM generate_series(1, 100000) n;
-             INSERT INTO {s}.workers (id, beat_at) VALUES ('00000000-0000-7000-8000-000000000001', now());
-             INSERT INTO {s}.outbox (id, app, kind, script, payload, trigger_depth, trace, request, occurred_at, run_at)
-             SELECT gen_random_uuid(), gen_random_uuid(), 'kv', gen_random_uuid(), '{}', 1, gen_random_uuid(),
-                    gen_random_uuid(), now(), now() + interval '1 hour' + n * interval '1 second'
-             FROM generate_series(1, 100000) n;
-             ANALYZE {s}.kv; ANALYZE {s}.outbox",
-        )
-        .await;
-    let app = "'00000000-0000-7000-8000-000000000007'";
-    let get = format!("SELECT value FROM {{s}}.kv WHERE app = {app} AND collection = 'c0' AND key = 'key7'");
-    let list = format!(
-        "SELECT key, value FROM {{s}}.kv WHERE app = {app} AND collection = 'c0' AND key >= 'key' AND key < 'kez'
-         AND (expires_at IS NULL OR expires_at > now()) ORDER BY key LIMIT 100"
-    );
-    for (what, statement) in [("get", get), ("list", list)] {
-        let plan = database.plan(&statement).await;
-        assert!(plan.contains("kv_pkey") && !plan.contains("Seq Scan"), "{what}: {plan}");
-    }
-    let claim = "WITH due AS MATERIALIZED (SELECT id FROM {s}.outbox WHERE state = 0 AND run_at <= now()
-        AND EXISTS (SELECT 1 FROM {s}.workers WHERE id = '00000000-0000-7000-8000-000000000001' AND gone_at IS NULL)
-        ORDER BY run_at, id LIMIT 200 FOR UPDATE SKIP LOCKED)
-        UPDATE {s}.outbox o SET state = 1 FROM due WHERE o.id = due.id RETURNING o.id";
-    let plan = database.plan(claim).await;
-    assert!(plan.contains("outbox_due") && !plan.contains("Seq Scan on outbox"), "claim: {plan}");
-    assert!(plan.contains("rows=0"), "nothing is due: {plan}");
-    let next = "SELECT run_at FROM {s}.outbox WHERE state = 0 ORDER BY run_at, id LIMIT 1";
-    let plan = database.plan(next).await;
-    assert!(plan.contains("outbox_due") && !plan.contains("Sort"), "next: {plan}");
 }
 
 #[tokio::test]
