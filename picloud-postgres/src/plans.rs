@@ -56,6 +56,20 @@ async fn hot_statements_use_their_index_among_many_rows() {
     let over = plan(&mut connection, sql.outbox_take_over.explained().bind(mine).bind(200_i64)).await;
     assert!(!over.contains("Seq Scan on outbox"), "take_over: {over}");
 
+    let ids = vec![Uuid::now_v7(); 200];
+    let settle = |query: Query<'static, Postgres, PgArguments>| {
+        query.bind(mine).bind(ids.clone()).bind(vec![1_i64; 200])
+    };
+    let texts = || vec!["failed".to_owned(); 200];
+    let back = settle(sql.outbox_put_back.explained()).bind(vec![0_i64; 200]).bind(vec![0_i32; 200]);
+    let bury = settle(sql.outbox_bury.explained()).bind(texts()).bind(texts());
+    for (what, query) in
+        [("remove", settle(sql.outbox_remove.explained())), ("put_back", back), ("bury", bury)]
+    {
+        let plan = plan(&mut connection, query).await;
+        assert!(plan.contains("outbox_pkey") && !plan.contains("Seq Scan on outbox"), "{what}: {plan:.2000}");
+    }
+
     let later = crate::time::Time(picloud_core::Timestamp::constant(221_845_392_000, 0));
     let page = sql.executions_list.explained().bind(mine).bind(later).bind(Uuid::max());
     let page = page.bind(None::<Uuid>).bind(None::<String>).bind(101_i64);

@@ -264,15 +264,18 @@ statements! {
                   ORDER BY run_at, id LIMIT $2 FOR UPDATE SKIP LOCKED
               ) UPDATE {s}.outbox o SET state = 1, attempt = o.attempt + 1, claim = o.claim + 1, worker = $1
               FROM due WHERE o.id = due.id RETURNING {o.row}, o.attempt, o.claim, o.run_at");
+    /// As many looks into the primary key as there are rows to settle, which `ANY` asks for; so for the next two. Nothing is
+    /// said of `state`, which follows from `worker`: or else planners take the index of what is with a worker, and read what
+    /// has long been removed.
     outbox_remove = "DELETE FROM {s}.outbox o USING unnest($2::uuid[], $3::bigint[]) AS s (id, claim)
-              WHERE o.id = s.id AND o.claim = s.claim AND o.worker = $1 AND o.state = 1 RETURNING o.id";
+              WHERE o.id = ANY($2) AND o.id = s.id AND o.claim = s.claim AND o.worker = $1 RETURNING o.id";
     outbox_put_back = "UPDATE {s}.outbox o SET state = 0, worker = NULL, run_at = now() + s.after * interval '1 microsecond',
               attempt = greatest(o.attempt - s.give_back, 0)
               FROM unnest($2::uuid[], $3::bigint[], $4::bigint[], $5::integer[]) AS s (id, claim, after, give_back)
-              WHERE o.id = s.id AND o.claim = s.claim AND o.worker = $1 AND o.state = 1 RETURNING o.id";
+              WHERE o.id = ANY($2) AND o.id = s.id AND o.claim = s.claim AND o.worker = $1 RETURNING o.id";
     outbox_bury = with_row("WITH gone AS (
                   DELETE FROM {s}.outbox o USING unnest($2::uuid[], $3::bigint[], $4::text[], $5::text[]) AS s (id, claim, reason, error)
-                  WHERE o.id = s.id AND o.claim = s.claim AND o.worker = $1 AND o.state = 1
+                  WHERE o.id = ANY($2) AND o.id = s.id AND o.claim = s.claim AND o.worker = $1
                   RETURNING {o.row}, o.attempt, s.reason, s.error
               ) INSERT INTO {s}.dead_letters ({row}, attempts, reason, error, died_at)
               SELECT {row}, attempt, reason, error, now() FROM gone
