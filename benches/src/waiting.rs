@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use picloud_core::PicloudConfig;
 
-use crate::hello::{HELLO, cloud, greet, runtime};
+use crate::hello::{HANDED_OVER, cloud, greet, runtime};
 use crate::measure::{Goal, Table, median, nanos, process, show};
 
 const WAITING: usize = 10_000;
@@ -73,7 +73,7 @@ fn beside(spinning: usize, table: &mut Table) {
     config.limits.max_operations = u64::MAX;
     config.executor.gate.max_executions = 4_000;
     config.executor.gate.max_executions_per_app = 2_000;
-    let (picloud, app) = cloud(&runtime, &[("greet", HELLO)], config);
+    let (picloud, app) = cloud(&runtime, &[("greet", HANDED_OVER)], config);
     let mut alone = Vec::new();
     let mut together = Vec::new();
     runtime.block_on(async {
@@ -102,7 +102,7 @@ fn beside(spinning: usize, table: &mut Table) {
     });
     let (p50, before) = (median(&mut together), median(&mut alone));
     table.row(
-        format!("hello while {spinning} scripts of another app spin, p50, beside hello alone"),
+        format!("hello, handed over, while {spinning} scripts of another app spin, p50, beside hello alone"),
         show(p50),
         show(before),
         p50 / 1e6,
