@@ -257,17 +257,15 @@ async fn drain(database: &Database, rows: u64, records: bool) -> (f64, Vec<f64>)
     let (cloud, _) = database.cloud(true, records, None).await;
     let (mut parts, mut part_began, mut next) = (Vec::new(), begin, rows.saturating_sub(ROWS));
     // Counting rows costs as much as handling some: only where the parts are wanted, and seldom.
-    while rows > ROWS {
-        let left = left(&mut connection, &count).await;
-        if left <= next {
+    let mut remaining = if rows > ROWS { rows } else { 0 };
+    while remaining > 0 {
+        tokio::time::sleep(Duration::from_millis(250)).await;
+        remaining = left(&mut connection, &count).await;
+        if remaining <= next {
             parts.push(ROWS as f64 / part_began.elapsed().as_secs_f64());
             part_began = Instant::now();
             next = next.saturating_sub(ROWS);
         }
-        if left == 0 {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(250)).await;
     }
     cloud.run_until_idle().await.unwrap();
     let rate = rows as f64 / begin.elapsed().as_secs_f64();
