@@ -87,9 +87,11 @@ fn main() {
             group(&mut table);
         }
     }
-    if let Some(url) = arguments.database.filter(|_| "postgres".contains(&arguments.only)) {
-        eprintln!("measuring postgres …");
-        postgres::run(&url, &mut table);
+    for (name, part) in postgres::PARTS {
+        if let Some(url) = arguments.database.as_ref().filter(|_| name.contains(&arguments.only)) {
+            eprintln!("measuring {name} …");
+            postgres::run(url, part, &mut table);
+        }
     }
     if let Some(quickstart) = arguments.quickstart.filter(|_| "program".contains(&arguments.only)) {
         eprintln!("measuring program …");

@@ -14,7 +14,7 @@ use crate::hello::runtime;
 use crate::measure::{Goal, Table, in_turns, median, nanos, per_second, show};
 
 const TASKS: u64 = 8;
-const WRITES: u64 = 150;
+const WRITES: u64 = 500;
 const ROWS: u64 = 100_000;
 const BATCH: i64 = 200;
 
@@ -31,7 +31,7 @@ impl ExecutionLogSink for Nowhere {
 
 /// A schema of its own on the server.
 #[derive(Clone)]
-struct Database {
+pub(crate) struct Database {
     url: String,
     schema: String,
 }
@@ -144,9 +144,11 @@ fn sets(database: &Database, runtime: &Runtime, table: &mut Table) {
         .collect();
     let app_id = *app.id().as_uuid();
     for (triggers, most) in [(0, 1.3), (1, 1.7), (5, 2.4)] {
-        runtime.block_on(async { app.deploy(&scripts(triggers)).await.unwrap() });
+        runtime.block_on(async {
+            app.deploy(&scripts(triggers)).await.unwrap();
+            database.run("TRUNCATE {s}.outbox").await;
+        });
         let mut ours = || {
-            runtime.block_on(database.run("TRUNCATE {s}.outbox"));
             together(runtime, |task| {
                 let (orders, value) = (app.kv("orders").unwrap(), value.clone());
                 async move {
@@ -188,7 +190,10 @@ fn gets(database: &Database, runtime: &Runtime, table: &mut Table) {
     const SOURCE: &str = "let c = kv::collection(\"orders\"); for i in 0..500 { c.get(\"key 1\"); }";
     let (cloud, app) = runtime.block_on(database.cloud(false, false, None));
     let bundle = Bundle::new().named("gets").file("get", SOURCE).unwrap();
-    runtime.block_on(async { app.deploy(&bundle).await.unwrap() });
+    runtime.block_on(async {
+        app.deploy(&bundle).await.unwrap();
+        app.kv("orders").unwrap().set("key 1", &"x".repeat(200)).await.unwrap();
+    });
     let select = database.fill("SELECT value FROM {s}.kv WHERE app = $1 AND collection = $2 AND key = $3");
     let app_id = *app.id().as_uuid();
     let handle = cloud.executor().runtimes().next().unwrap().clone();
@@ -404,15 +409,20 @@ fn empty_claim(database: &Database, runtime: &Runtime, table: &mut Table) {
     table.row(what, show(wait), "0", wait / 1e6, " ms", Goal::AtMost(1.0));
 }
 
-pub(crate) fn run(url: &str, table: &mut Table) {
+/// A part of it, on a schema of its own.
+pub(crate) type Part = fn(&Database, &Runtime, &mut Table);
+
+pub(crate) const PARTS: [(&str, Part); 5] = [
+    ("postgres sets", sets),
+    ("postgres gets", gets),
+    ("postgres latencies", latencies),
+    ("postgres claims", empty_claim),
+    ("postgres drains", drains),
+];
+
+pub(crate) fn run(url: &str, part: Part, table: &mut Table) {
     let runtime = runtime();
-    let database = Database::new(url, &runtime);
-    sets(&database, &runtime, table);
-    gets(&database, &runtime, table);
-    latencies(&database, &runtime, table);
-    empty_claim(&database, &runtime, table);
-    let database = Database::new(url, &runtime);
-    drains(&database, &runtime, table);
+    part(&Database::new(url, &runtime), &runtime, table);
 }
 
 /// A long drain, to see whether it slows down: by hand.

@@ -105,7 +105,6 @@ CREATE TABLE {s}.outbox (
 ) WITH (fillfactor = 70);
 CREATE INDEX outbox_due ON {s}.outbox (run_at, id) WHERE state = 0;
 CREATE INDEX outbox_taken ON {s}.outbox (worker) WHERE state = 1;
-CREATE INDEX outbox_app ON {s}.outbox (app, id);
 COMMENT ON TABLE {s}.outbox IS 'Events on their way to the scripts that handle them. A handled event is removed.';
 COMMENT ON COLUMN {s}.outbox.state IS '0: waits until run_at. 1: with the worker.';
 COMMENT ON COLUMN {s}.outbox.attempt IS 'How often a worker began with it, counted when it is claimed.';

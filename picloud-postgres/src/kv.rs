@@ -39,28 +39,25 @@ enum Written {
     },
 }
 
-/// What the statement tells.
+/// What the statement tells that tells why nothing was written.
 struct Told {
+    written: bool,
+    value: Option<String>,
+    /// Rows were stored.
+    fired: bool,
+    /// Whether the entry is such that it can be written.
+    code: String,
     /// The app is at the revision that was expected.
     fresh: bool,
-    /// Whether the entry is such that it can be written.
-    code: Option<String>,
-    value: Option<String>,
-    /// Nobody else was faster.
-    written: bool,
-    /// Rows that were stored.
-    fired: i64,
 }
 
 impl Told {
     fn read(row: &PgRow) -> sqlx::Result<Self> {
-        Ok(Told {
-            fresh: row.try_get(0)?,
-            code: row.try_get(1)?,
-            value: row.try_get(2)?,
-            written: row.try_get(3)?,
-            fired: row.try_get(4)?,
-        })
+        let (written, value, fired) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+        // The quick statement answers only when it has written.
+        let (code, fresh) =
+            if row.len() == 3 { (String::new(), true) } else { (row.try_get(3)?, row.try_get(4)?) };
+        Ok(Told { written, value, fired, code, fresh })
     }
 }
 
@@ -113,13 +110,13 @@ impl PostgresKv {
         }
     }
 
-    /// A write with the statement of [`kv_write`](crate::sql): repeated as long as others are faster.
+    /// A write with the statements of [`KvWrite`](crate::sql): repeated as long as others are faster.
     async fn write(
         &self,
         cx: &CallCx,
         collection: &CollectionName,
         key: &Key,
-        statement: &Statement,
+        [quick, sure]: [&Statement; 2],
         bind: impl Fn(Query<'static, Postgres, PgArguments>) -> Query<'static, Postgres, PgArguments>,
     ) -> Result<Written> {
         let empty = Vec::new();
@@ -133,7 +130,7 @@ impl PostgresKv {
         let quoted = |text: &str| Json::from_value(text).map(|json| json.as_str().to_owned());
         let (collection_json, key_json) = (quoted(collection.as_str())?, quoted(key.as_str())?);
         for attempt in 0..ATTEMPTS {
-            let query = statement
+            let query = if attempt == 0 { quick } else { sure }
                 .query()
                 .bind(*cx.app().as_uuid())
                 .bind(collection.to_string())
@@ -158,20 +155,24 @@ impl PostgresKv {
                 }
                 answer => answer?,
             };
-            let row = rows.first().ok_or_else(|| Error::internal("a write without an answer"))?;
-            let Told { fresh, code, value, written, fired } = Told::read(row).map_err(of_database)?;
-            if !fresh {
-                return Err(Fanout::stale());
-            }
-            let code = code.unwrap_or_default();
-            if code != "done" {
-                return Ok(Written::Not { code });
-            }
-            if written {
-                if fired > 0 {
+            let Some(row) = rows.first() else {
+                if attempt == 0 {
+                    continue;
+                }
+                return Err(Error::internal("a write without an answer"));
+            };
+            let told = Told::read(row).map_err(of_database)?;
+            if told.written {
+                if told.fired {
                     self.fired();
                 }
-                return Ok(Written::Done { value: value.unwrap_or_default() });
+                return Ok(Written::Done { value: told.value.unwrap_or_default() });
+            }
+            if told.code != "done" {
+                return Ok(Written::Not { code: told.code });
+            }
+            if !told.fresh {
+                return Err(Fanout::stale());
             }
             give_way(attempt).await;
         }
@@ -254,8 +255,10 @@ impl KvService for PostgresKv {
             let written = self.commit(query).await?;
             return if written.is_empty() { Err(Fanout::stale()) } else { Ok(()) };
         }
-        self.write(cx, collection, key, &sql.kv_set, |query| query.bind(value.as_str().to_owned()).bind(ttl))
-            .await?;
+        self.write(cx, collection, key, [&sql.kv_set, &sql.kv_set_sure], |query| {
+            query.bind(value.as_str().to_owned()).bind(ttl)
+        })
+        .await?;
         Ok(())
     }
 
@@ -266,7 +269,9 @@ impl KvService for PostgresKv {
                 let statement = &sql.kv_delete_silent;
                 self.write_silently(cx, collection, key, statement, revision, |query| query).await?
             }
-            None => self.write(cx, collection, key, &sql.kv_delete, |query| query).await?,
+            None => {
+                self.write(cx, collection, key, [&sql.kv_delete, &sql.kv_delete_sure], |query| query).await?
+            }
         };
         Ok(matches!(written, Written::Done { .. }))
     }
@@ -281,7 +286,11 @@ impl KvService for PostgresKv {
         }
         if matches!(written, Written::Not { .. }) {
             // This one also tells why it cannot be done.
-            written = self.write(cx, collection, key, &sql.kv_increment, |query| query.bind(by)).await?;
+            written = self
+                .write(cx, collection, key, [&sql.kv_increment, &sql.kv_increment_sure], |query| {
+                    query.bind(by)
+                })
+                .await?;
         }
         match written {
             Written::Done { value } => value.parse().map_err(|error: std::num::ParseIntError| {
@@ -312,11 +321,11 @@ impl KvService for PostgresKv {
             let written = self.write_silently(cx, collection, key, statement, revision, bind).await?;
             return Ok(matches!(written, Written::Done { .. }));
         }
-        let statement = &sql.kv_compare_and_set;
+        let statements = [&sql.kv_compare_and_set, &sql.kv_compare_and_set_sure];
         let bind = |query: Query<'static, Postgres, PgArguments>| {
             query.bind(expected.clone()).bind(value.as_str().to_owned())
         };
-        let written = self.write(cx, collection, key, statement, bind).await?;
+        let written = self.write(cx, collection, key, statements, bind).await?;
         Ok(matches!(written, Written::Done { .. }))
     }
 

@@ -209,7 +209,7 @@ mod tests {
         assert_eq!(checksums, [(1, FIRST.to_owned())]);
     }
 
-    const FIRST: &str = "d7973be18c56f102990fc382d4adaf135330adf895e25879b0b03a213afb986f";
+    const FIRST: &str = "a838e3917b621ca0b09b7931a33475ecf2a1b8a153479cdbe8131eaa3d7dff78";
 
     #[test]
     fn versions_grow_by_one() {

@@ -52,7 +52,7 @@ macro_rules! statements {
 
         impl Sql {
             pub(crate) fn new(schema: &SchemaName, named: bool) -> Self {
-                let fill = |text: &str| schema.fill(&text.replace("{alive}", ALIVE)).into();
+                let fill = |text: &str| schema.fill(&text.replace("{alive}", ALIVE).replace("{fresh}", FRESH)).into();
                 Sql { $($name: Statement { text: fill(&$text), named },)* }
             }
         }
@@ -62,63 +62,138 @@ macro_rules! statements {
 /// Whether an entry is there. Not `now()`, which stands still in a transaction.
 const ALIVE: &str = "value IS NOT NULL AND (expires_at IS NULL OR expires_at > statement_timestamp())";
 
-/// A write to one key: previous value, write and outbox rows in one statement.
+/// A write whose events tell what was there before: previous value, write and outbox rows in one statement.
 ///
-/// `old` locks the entry and sees it as it is then. The write takes place only if the entry still has the version that
-/// `old` saw: one that was inserted in between is not seen by `old`, and then nothing is written and the caller repeats.
-/// `code` says whether the write takes place, `value` and `expires_at` what is written, `op` what it turns out to be.
-fn kv_write(code: &str, value: &str, expires_at: &str, op: &str, payload_value: &str) -> String {
-    KV_WRITE
-        .replace("{code}", code)
-        .replace("{value}", value)
-        .replace("{expires_at}", expires_at)
-        .replace("{op}", op)
-        .replace("{payload_value}", payload_value)
+/// It takes place only if the entry still has the version that `old` saw: of two writers at the same time one writes
+/// nothing. Then it is repeated as [`sure`](KvWrite::sure) does it, which locks the entry, sees it as it is then, and tells
+/// why nothing was written. Most of the time nobody else writes; and lock and reason are a tenth of the statement's cost.
+///
+/// The version is drawn when `old` has been seen, so it is the higher one.
+#[derive(Clone, Copy)]
+struct KvWrite {
+    /// Whether the write takes place: `done`, or why not.
+    code: &'static str,
+    /// What is written.
+    value: &'static str,
+    expires_at: &'static str,
+    /// What the write turns out to be.
+    op: &'static str,
+    payload_value: &'static str,
+    /// What the caller wants to know of what was written.
+    told: &'static str,
+}
+
+impl KvWrite {
+    /// The statement for when nobody else writes. Answers no row when nothing was written.
+    fn quick(&self) -> String {
+        self.fill("", "SELECT true, {told} AS value, EXISTS (SELECT 1 FROM fired) AS fired FROM put")
+    }
+
+    fn sure(&self) -> String {
+        self.fill("FOR UPDATE", WRITTEN_OR_WHY_NOT)
+    }
+
+    fn fill(&self, lock: &str, answer: &str) -> String {
+        (KV_WRITE.to_owned() + answer)
+            .replace("{lock}", lock)
+            .replace("{code}", self.code)
+            .replace("{value}", self.value)
+            .replace("{expires_at}", self.expires_at)
+            .replace("{op}", self.op)
+            .replace("{payload_value}", self.payload_value)
+            .replace("{told}", self.told)
+    }
 }
 
 const KV_WRITE: &str = r#"
-WITH app AS MATERIALIZED (
-    SELECT 1 WHERE $4::bigint IS NULL OR EXISTS (SELECT 1 FROM {s}.apps WHERE id = $1 AND revision = $4)
-), old AS MATERIALIZED (
+WITH old AS MATERIALIZED (
     SELECT value, version, expires_at, {alive} AS alive
-    FROM {s}.kv WHERE app = $1 AND collection = $2 AND key = $3 AND EXISTS (SELECT 1 FROM app)
-    FOR UPDATE
-), want AS MATERIALIZED (
-    SELECT {code} AS code, {value} AS value, {expires_at} AS expires_at, old.version AS seen,
-           CASE WHEN old.alive THEN old.value END AS prev, coalesce(old.alive, false) AS alive
-    FROM app LEFT JOIN old ON true
+    FROM {s}.kv WHERE app = $1 AND collection = $2 AND key = $3 {lock}
 ), put AS (
     INSERT INTO {s}.kv AS kv (app, collection, key, value, version, expires_at)
-    SELECT $1, $2, $3, want.value, nextval('{s}.kv_version'), want.expires_at FROM want WHERE want.code = 'done'
+    SELECT $1, $2, $3, {value}, nextval('{s}.kv_version'), {expires_at} FROM (VALUES (1)) AS one LEFT JOIN old ON true
+    WHERE {code} = 'done' AND {fresh}
     ON CONFLICT (app, collection, key) DO UPDATE
-    SET value = excluded.value, version = nextval('{s}.kv_version'), expires_at = excluded.expires_at
-    WHERE kv.version IS NOT DISTINCT FROM (SELECT seen FROM want)
-    RETURNING version
+    SET value = excluded.value, version = excluded.version, expires_at = excluded.expires_at
+    WHERE kv.version IS NOT DISTINCT FROM (SELECT version FROM old)
+    RETURNING value, version
 ), fired AS (
     INSERT INTO {s}.outbox (id, app, kind, trigger, script, payload, trigger_depth, trace, request, parent, occurred_at, run_at)
     SELECT row.id, $1, 'kv', row.trigger, row.script,
            '{"collection":' || $13 || ',"key":' || $14 || ',"op":"' || row.op
-           || '","prev_value":' || coalesce(want.prev, 'null') || ',"value":' || {payload_value}
+           || '","prev_value":' || coalesce(CASE WHEN old.alive THEN old.value END, 'null') || ',"value":' || {payload_value}
            || ',"version":' || put.version || '}',
            $9, $10, $11, $12, now(), now()
-    FROM put, want, unnest($5::uuid[], $6::text[], $7::uuid[], $8::uuid[]) AS row (id, op, trigger, script)
-    WHERE row.op = {op}
+    FROM put LEFT JOIN old ON true, unnest($5::uuid[], $6::text[], $7::uuid[], $8::uuid[]) AS row (id, op, trigger, script)
+    WHERE row.op IS NOT DISTINCT FROM {op} -- no `=`, for which planners build a hash table
     RETURNING 1
 )
-SELECT EXISTS (SELECT 1 FROM app) AS fresh, (SELECT code FROM want) AS code, (SELECT value FROM want) AS value,
-       EXISTS (SELECT 1 FROM put) AS written, (SELECT count(*) FROM fired) AS fired
 "#;
 
-const INSERT_OR_UPDATE: &str = "CASE WHEN want.alive THEN 'update' ELSE 'insert' END";
+const WRITTEN_OR_WHY_NOT: &str = "
+SELECT put.version IS NOT NULL AS written, {told} AS value, EXISTS (SELECT 1 FROM fired) AS fired,
+       {code} AS code, {fresh} AS fresh
+FROM (VALUES (1)) AS one LEFT JOIN old ON true LEFT JOIN put ON true";
+
+/// Whether the app has the revision $4, if that matters.
+const FRESH: &str = "($4::bigint IS NULL OR EXISTS (SELECT 1 FROM {s}.apps WHERE id = $1 AND revision = $4))";
+
+const INSERT_OR_UPDATE: &str = "CASE WHEN old.alive THEN 'update' ELSE 'insert' END";
+
+const NOTHING: &str = "NULL::text";
+
+/// $15 value, $16 seconds to live.
+const SET: KvWrite = KvWrite {
+    code: "'done'",
+    value: "$15::text",
+    expires_at: "statement_timestamp() + make_interval(secs => $16)",
+    op: INSERT_OR_UPDATE,
+    payload_value: "put.value",
+    told: NOTHING,
+};
+
+const DELETE: KvWrite = KvWrite {
+    code: "CASE WHEN old.alive THEN 'done' ELSE 'no' END",
+    value: NOTHING,
+    expires_at: "statement_timestamp()",
+    op: "'delete'",
+    payload_value: "'null'",
+    told: NOTHING,
+};
+
+/// $15 by how much. Canonical text of an integer has no leading zero; the largest have nineteen digits.
+const INCREMENT: KvWrite = KvWrite {
+    code: "CASE WHEN NOT coalesce(old.alive, false) THEN 'done'
+                WHEN old.value !~ '^(0|-?[1-9][0-9]{0,18})$' THEN 'not_an_integer'
+                WHEN old.value::numeric NOT BETWEEN -9223372036854775808 AND 9223372036854775807 THEN 'not_an_integer'
+                WHEN old.value::numeric + $15::bigint NOT BETWEEN -9223372036854775808 AND 9223372036854775807 THEN 'overflow'
+                ELSE 'done' END",
+    value: "CASE WHEN NOT coalesce(old.alive, false) THEN ($15::bigint)::text
+                 WHEN old.value ~ '^(0|-?[1-9][0-9]{0,18})$' THEN (old.value::numeric + $15::bigint)::text
+                 ELSE '' END",
+    expires_at: "CASE WHEN old.alive THEN old.expires_at END",
+    op: INSERT_OR_UPDATE,
+    payload_value: "put.value",
+    told: "put.value",
+};
+
+/// $15 what is expected, $16 what is written then.
+const COMPARE_AND_SET: KvWrite = KvWrite {
+    code: "CASE WHEN CASE WHEN old.alive THEN old.value END IS NOT DISTINCT FROM $15::text THEN 'done' ELSE 'no' END",
+    value: "$16::text",
+    expires_at: "CASE WHEN old.alive THEN old.expires_at END",
+    op: INSERT_OR_UPDATE,
+    payload_value: "put.value",
+    told: NOTHING,
+};
 
 /// A write that tells whether it took place, the value if there is one to tell, and whether the app has the revision $4.
 fn with_fresh(write: &str) -> String {
-    let fresh = "($4::bigint IS NULL OR EXISTS (SELECT 1 FROM {s}.apps WHERE id = $1 AND revision = $4))";
     let of_kv = "kv.value IS NOT NULL AND (kv.expires_at IS NULL OR kv.expires_at > statement_timestamp())";
-    let write = write.replace("{fresh}", fresh).replace("{kv.alive}", of_kv);
+    let write = write.replace("{kv.alive}", of_kv);
     format!(
         "WITH put AS ({write})
-         SELECT EXISTS (SELECT 1 FROM put) AS written, (SELECT value FROM put) AS value, {fresh} AS fresh"
+         SELECT EXISTS (SELECT 1 FROM put) AS written, (SELECT value FROM put) AS value, EXISTS (SELECT 1 FROM put) OR {{fresh}} AS fresh"
     )
 }
 
@@ -168,33 +243,14 @@ statements! {
               ON CONFLICT (app, collection, key) DO UPDATE
               SET value = excluded.value, version = nextval('{s}.kv_version'), expires_at = NULL WHERE NOT ({kv.alive})
               RETURNING NULL::text AS value");
-    /// $15 value, $16 seconds to live.
-    kv_set = kv_write("'done'", "$15::text", "statement_timestamp() + make_interval(secs => $16)", INSERT_OR_UPDATE, "want.value");
-    kv_delete = kv_write(
-        "CASE WHEN old.alive THEN 'done' ELSE 'no' END", "NULL::text", "statement_timestamp()", "'delete'", "'null'",
-    );
-    /// $15 by how much. Canonical text of an integer has no leading zero; the largest have nineteen digits.
-    kv_increment = kv_write(
-        "CASE WHEN NOT coalesce(old.alive, false) THEN 'done'
-              WHEN old.value !~ '^(0|-?[1-9][0-9]{0,18})$' THEN 'not_an_integer'
-              WHEN old.value::numeric NOT BETWEEN -9223372036854775808 AND 9223372036854775807 THEN 'not_an_integer'
-              WHEN old.value::numeric + $15::bigint NOT BETWEEN -9223372036854775808 AND 9223372036854775807 THEN 'overflow'
-              ELSE 'done' END",
-        "CASE WHEN NOT coalesce(old.alive, false) THEN ($15::bigint)::text
-              WHEN old.value ~ '^(0|-?[1-9][0-9]{0,18})$' THEN (old.value::numeric + $15::bigint)::text
-              ELSE '' END",
-        "CASE WHEN old.alive THEN old.expires_at END",
-        INSERT_OR_UPDATE,
-        "want.value",
-    );
-    /// $15 what is expected, $16 what is written then.
-    kv_compare_and_set = kv_write(
-        "CASE WHEN CASE WHEN old.alive THEN old.value END IS NOT DISTINCT FROM $15::text THEN 'done' ELSE 'no' END",
-        "$16::text",
-        "CASE WHEN old.alive THEN old.expires_at END",
-        INSERT_OR_UPDATE,
-        "want.value",
-    );
+    kv_set = SET.quick();
+    kv_set_sure = SET.sure();
+    kv_delete = DELETE.quick();
+    kv_delete_sure = DELETE.sure();
+    kv_increment = INCREMENT.quick();
+    kv_increment_sure = INCREMENT.sure();
+    kv_compare_and_set = COMPARE_AND_SET.quick();
+    kv_compare_and_set_sure = COMPARE_AND_SET.sure();
     /// What has been dead for a minute: by then no writer is left that drew its version before the entry's last one, to
     /// write it when the entry is gone.
     kv_sweep = "WITH dead AS (
