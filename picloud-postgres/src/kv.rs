@@ -6,15 +6,15 @@ use std::time::Duration;
 use picloud_core::kv::{Entry, Key, KvError, KvOp, KvService, ListOptions, SetOptions};
 use picloud_core::outbox::Fanout;
 use picloud_core::page::{ListId, Page, clamp_page_size};
-use picloud_core::{CallCx, CollectionName, Error, ErrorKind, EventId, Json, Result, async_trait, jittered};
+use picloud_core::{CallCx, CollectionName, Error, ErrorKind, Json, Result, async_trait, jittered};
 use sqlx::Postgres;
 use sqlx::Row;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;
-use uuid::Uuid;
 
 use crate::backend::Inner;
 use crate::error::{is_contended, of_database};
+use crate::event_rows::EventRows;
 use crate::fault::{self, Commit};
 use crate::source::Source;
 use crate::sql::Statement;
@@ -116,17 +116,11 @@ impl PostgresKv {
         cx: &CallCx,
         collection: &CollectionName,
         key: &Key,
+        ops: &[&str],
         [quick, sure]: [&Statement; 2],
         bind: impl Fn(Query<'static, Postgres, PgArguments>) -> Query<'static, Postgres, PgArguments>,
     ) -> Result<Written> {
-        let empty = Vec::new();
-        let fanout = cx.fanout().filter(|fanout| fanout.revision.is_some());
-        let rows = fanout.map_or(&empty, |fanout| &fanout.rows);
-        let revision = fanout.and_then(|fanout| fanout.revision).map(|revision| revision.0.cast_signed());
-        let ids: Vec<Uuid> = rows.iter().map(|_| *EventId::new().as_uuid()).collect();
-        let ops: Vec<&'static str> = rows.iter().map(|row| row.op).collect();
-        let triggers: Vec<Uuid> = rows.iter().map(|row| *row.trigger.as_uuid()).collect();
-        let scripts: Vec<Uuid> = rows.iter().map(|row| *row.script.as_uuid()).collect();
+        let events = EventRows::new(cx, ops);
         let quoted = |text: &str| Json::from_value(text).map(|json| json.as_str().to_owned());
         let (collection_json, key_json) = (quoted(collection.as_str())?, quoted(key.as_str())?);
         for attempt in 0..ATTEMPTS {
@@ -134,18 +128,8 @@ impl PostgresKv {
                 .query()
                 .bind(*cx.app().as_uuid())
                 .bind(collection.to_string())
-                .bind(key.to_string())
-                .bind(revision)
-                .bind(ids.clone())
-                .bind(ops.clone())
-                .bind(triggers.clone())
-                .bind(scripts.clone())
-                .bind(i32::try_from(cx.trigger_depth().saturating_add(1)).unwrap_or(i32::MAX))
-                .bind(*cx.trace().as_uuid())
-                .bind(*cx.request().as_uuid())
-                .bind(cx.execution().map(|execution| *execution.as_uuid()))
-                .bind(collection_json.clone())
-                .bind(key_json.clone());
+                .bind(key.to_string());
+            let query = events.bind(query).bind(collection_json.clone()).bind(key_json.clone());
             let query = bind(query);
             let rows = match self.commit(query).await {
                 // The database gave way to another writer: the same as having been slower.
@@ -186,14 +170,15 @@ impl PostgresKv {
 
 /// The revision to compare, of a write that will turn out to be one of `ops` and takes no rows along. Then nobody needs to
 /// know what was there before, and a plain statement does, at half the cost.
-fn silently(cx: &CallCx, ops: &[KvOp]) -> Option<Option<i64>> {
+fn silently(cx: &CallCx, ops: &[&str]) -> Option<Option<i64>> {
     let Some(fanout) = cx.fanout() else { return Some(None) };
     let Some(revision) = fanout.revision else { return Some(None) };
-    let is_watched = fanout.rows.iter().any(|row| ops.iter().any(|op| op.as_str() == row.op));
+    let is_watched = fanout.rows.iter().any(|row| ops.contains(&row.op));
     (!is_watched).then(|| Some(revision.0.cast_signed()))
 }
 
-const PUT: &[KvOp] = &[KvOp::Insert, KvOp::Update];
+const PUT: &[&str] = &[KvOp::Insert.as_str(), KvOp::Update.as_str()];
+const DELETE: &[&str] = &[KvOp::Delete.as_str()];
 
 /// Lets others go first, a little longer each time, up to some milliseconds.
 async fn give_way(attempt: u32) {
@@ -255,7 +240,7 @@ impl KvService for PostgresKv {
             let written = self.commit(query).await?;
             return if written.is_empty() { Err(Fanout::stale()) } else { Ok(()) };
         }
-        self.write(cx, collection, key, [&sql.kv_set, &sql.kv_set_sure], |query| {
+        self.write(cx, collection, key, PUT, [&sql.kv_set, &sql.kv_set_sure], |query| {
             query.bind(value.as_str().to_owned()).bind(ttl)
         })
         .await?;
@@ -264,13 +249,14 @@ impl KvService for PostgresKv {
 
     async fn delete(&self, cx: &CallCx, collection: &CollectionName, key: &Key) -> Result<bool> {
         let sql = &self.backend.sql;
-        let written = match silently(cx, &[KvOp::Delete]) {
+        let written = match silently(cx, DELETE) {
             Some(revision) => {
                 let statement = &sql.kv_delete_silent;
                 self.write_silently(cx, collection, key, statement, revision, |query| query).await?
             }
             None => {
-                self.write(cx, collection, key, [&sql.kv_delete, &sql.kv_delete_sure], |query| query).await?
+                self.write(cx, collection, key, DELETE, [&sql.kv_delete, &sql.kv_delete_sure], |query| query)
+                    .await?
             }
         };
         Ok(matches!(written, Written::Done { .. }))
@@ -287,7 +273,7 @@ impl KvService for PostgresKv {
         if matches!(written, Written::Not { .. }) {
             // This one also tells why it cannot be done.
             written = self
-                .write(cx, collection, key, [&sql.kv_increment, &sql.kv_increment_sure], |query| {
+                .write(cx, collection, key, PUT, [&sql.kv_increment, &sql.kv_increment_sure], |query| {
                     query.bind(by)
                 })
                 .await?;
@@ -311,7 +297,7 @@ impl KvService for PostgresKv {
     ) -> Result<bool> {
         let sql = &self.backend.sql;
         let expected = expected.map(|expected| expected.as_str().to_owned());
-        let op = if expected.is_some() { KvOp::Update } else { KvOp::Insert };
+        let op = if expected.is_some() { KvOp::Update } else { KvOp::Insert }.as_str();
         if let Some(revision) = silently(cx, &[op]) {
             let statement = if expected.is_some() { &sql.kv_replace_silent } else { &sql.kv_add_silent };
             let bind = |query: Query<'static, Postgres, PgArguments>| {
@@ -325,7 +311,7 @@ impl KvService for PostgresKv {
         let bind = |query: Query<'static, Postgres, PgArguments>| {
             query.bind(expected.clone()).bind(value.as_str().to_owned())
         };
-        let written = self.write(cx, collection, key, statements, bind).await?;
+        let written = self.write(cx, collection, key, PUT, statements, bind).await?;
         Ok(matches!(written, Written::Done { .. }))
     }
 

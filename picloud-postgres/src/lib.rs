@@ -38,6 +38,7 @@ mod backend;
 mod catalog;
 mod control;
 mod error;
+mod event_rows;
 mod executions;
 #[cfg(feature = "fault-points")]
 #[doc(hidden)]

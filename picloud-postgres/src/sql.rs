@@ -78,6 +78,8 @@ struct KvWrite {
     expires_at: &'static str,
     /// What the write turns out to be.
     op: &'static str,
+    /// The same, as a number: see [`EventRows`](crate::event_rows::EventRows).
+    op_bit: &'static str,
     payload_value: &'static str,
     /// What the caller wants to know of what was written.
     told: &'static str,
@@ -100,6 +102,7 @@ impl KvWrite {
             .replace("{value}", self.value)
             .replace("{expires_at}", self.expires_at)
             .replace("{op}", self.op)
+            .replace("{op_bit}", self.op_bit)
             .replace("{payload_value}", self.payload_value)
             .replace("{told}", self.told)
     }
@@ -120,12 +123,12 @@ WITH old AS MATERIALIZED (
 ), fired AS (
     INSERT INTO {s}.outbox (id, app, kind, trigger, script, payload, trigger_depth, trace, request, parent, occurred_at, run_at)
     SELECT row.id, $1, 'kv', row.trigger, row.script,
-           '{"collection":' || $13 || ',"key":' || $14 || ',"op":"' || row.op
+           '{"collection":' || $13 || ',"key":' || $14 || ',"op":"' || {op}
            || '","prev_value":' || coalesce(CASE WHEN old.alive THEN old.value END, 'null') || ',"value":' || {payload_value}
            || ',"version":' || put.version || '}',
            $9, $10, $11, $12, now(), now()
-    FROM put LEFT JOIN old ON true, unnest($5::uuid[], $6::text[], $7::uuid[], $8::uuid[]) AS row (id, op, trigger, script)
-    WHERE row.op IS NOT DISTINCT FROM {op} -- no `=`, for which planners build a hash table
+    FROM put LEFT JOIN old ON true, unnest($5::uuid[], $6::smallint[], $7::uuid[], $8::uuid[]) AS row (id, ops, trigger, script)
+    WHERE row.ops & {op_bit} <> 0
     RETURNING 1
 )
 "#;
@@ -140,6 +143,8 @@ const FRESH: &str = "($4::bigint IS NULL OR EXISTS (SELECT 1 FROM {s}.apps WHERE
 
 const INSERT_OR_UPDATE: &str = "CASE WHEN old.alive THEN 'update' ELSE 'insert' END";
 
+const ONE_OR_TWO: &str = "CASE WHEN old.alive THEN 2 ELSE 1 END";
+
 const NOTHING: &str = "NULL::text";
 
 /// $15 value, $16 seconds to live.
@@ -148,6 +153,7 @@ const SET: KvWrite = KvWrite {
     value: "$15::text",
     expires_at: "statement_timestamp() + make_interval(secs => $16)",
     op: INSERT_OR_UPDATE,
+    op_bit: ONE_OR_TWO,
     payload_value: "put.value",
     told: NOTHING,
 };
@@ -157,6 +163,7 @@ const DELETE: KvWrite = KvWrite {
     value: NOTHING,
     expires_at: "statement_timestamp()",
     op: "'delete'",
+    op_bit: "1",
     payload_value: "'null'",
     told: NOTHING,
 };
@@ -173,6 +180,7 @@ const INCREMENT: KvWrite = KvWrite {
                  ELSE '' END",
     expires_at: "CASE WHEN old.alive THEN old.expires_at END",
     op: INSERT_OR_UPDATE,
+    op_bit: ONE_OR_TWO,
     payload_value: "put.value",
     told: "put.value",
 };
@@ -183,6 +191,7 @@ const COMPARE_AND_SET: KvWrite = KvWrite {
     value: "$16::text",
     expires_at: "CASE WHEN old.alive THEN old.expires_at END",
     op: INSERT_OR_UPDATE,
+    op_bit: ONE_OR_TWO,
     payload_value: "put.value",
     told: NOTHING,
 };

@@ -1,0 +1,71 @@
+//! The outbox rows that a write may take along, as parameters of its statement.
+
+use picloud_core::{CallCx, EventId};
+use sqlx::Postgres;
+use sqlx::postgres::PgArguments;
+use sqlx::query::Query;
+use uuid::Uuid;
+
+/// Up to one row for each trigger, whatever the write turns out to be.
+pub(crate) struct EventRows {
+    revision: Option<i64>,
+    ids: Vec<Uuid>,
+    ops: Vec<i16>,
+    triggers: Vec<Uuid>,
+    scripts: Vec<Uuid>,
+    depth: i32,
+    trace: Uuid,
+    request: Uuid,
+    parent: Option<Uuid>,
+}
+
+impl EventRows {
+    /// The rows of a write that turns out to be one of `ops`. The statement knows each by its place among them: 1, 2, 4.
+    pub(crate) fn new(cx: &CallCx, ops: &[&str]) -> Self {
+        let fanout = cx.fanout().filter(|fanout| fanout.revision.is_some());
+        let mut rows = EventRows {
+            revision: fanout.and_then(|fanout| fanout.revision).map(|revision| revision.0.cast_signed()),
+            ids: Vec::new(),
+            ops: Vec::new(),
+            triggers: Vec::new(),
+            scripts: Vec::new(),
+            depth: i32::try_from(cx.trigger_depth().saturating_add(1)).unwrap_or(i32::MAX),
+            trace: *cx.trace().as_uuid(),
+            request: *cx.request().as_uuid(),
+            parent: cx.execution().map(|execution| *execution.as_uuid()),
+        };
+        for row in fanout.map_or(&[][..], |fanout| &fanout.rows) {
+            let Some(place) = ops.iter().position(|op| *op == row.op) else { continue };
+            let trigger = *row.trigger.as_uuid();
+            let (last, bit) = (rows.triggers.last(), 1 << place);
+            match rows.ops.last_mut() {
+                // The rows of a trigger stand side by side.
+                Some(ops) if last == Some(&trigger) && *ops & bit == 0 => *ops |= bit,
+                _ => {
+                    rows.ids.push(*EventId::new().as_uuid());
+                    rows.ops.push(bit);
+                    rows.triggers.push(trigger);
+                    rows.scripts.push(*row.script.as_uuid());
+                }
+            }
+        }
+        rows
+    }
+
+    /// $4 to $12.
+    pub(crate) fn bind(
+        &self,
+        query: Query<'static, Postgres, PgArguments>,
+    ) -> Query<'static, Postgres, PgArguments> {
+        query
+            .bind(self.revision)
+            .bind(self.ids.clone())
+            .bind(self.ops.clone())
+            .bind(self.triggers.clone())
+            .bind(self.scripts.clone())
+            .bind(self.depth)
+            .bind(self.trace)
+            .bind(self.request)
+            .bind(self.parent)
+    }
+}
