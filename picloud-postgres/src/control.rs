@@ -14,7 +14,7 @@ use crate::error::of_database;
 use crate::lane_connection::in_time;
 
 /// Shortest time between two notifications to other processes: those in between become one.
-const BETWEEN_NOTICES: Duration = Duration::from_millis(10);
+const BETWEEN_NOTICES: Duration = Duration::from_millis(3);
 
 /// How long to wait before reconnecting, growing.
 const FIRST_WAIT: Duration = Duration::from_millis(100);

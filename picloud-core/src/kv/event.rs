@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::trigger::CollectionOp;
 use crate::{CollectionName, Json};
 
 use super::Key;
@@ -16,6 +17,14 @@ pub enum KvOp {
     Update,
     /// The entry was removed.
     Delete,
+}
+
+impl CollectionOp for KvOp {
+    const ALL: &'static [Self] = &[KvOp::Insert, KvOp::Update, KvOp::Delete];
+
+    fn as_str(self) -> &'static str {
+        KvOp::as_str(self)
+    }
 }
 
 impl KvOp {

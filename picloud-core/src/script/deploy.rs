@@ -74,7 +74,7 @@ impl Deployer<'_> {
             problems.extend(mistakes.into_iter().map(|mistake| DeployProblem {
                 file: file.path.clone(),
                 position: Some(mistake.at),
-                code: mistake.code.to_owned(),
+                code: mistake.code.into_owned(),
                 message: mistake.message,
             }));
             let known = live.as_ref().and_then(|live| live.script(file.name.as_str()));

@@ -1,10 +1,12 @@
 //! Directive lines: what a script says about itself at its top, `//! route GET /greet/:name`.
 
+use std::borrow::Cow;
+use std::str::FromStr;
+
 use crate::engine::MAX_TIMEOUT_SECONDS;
 use crate::execution::Position;
-use crate::kv::KvOp;
 use crate::route::{DispatchMode, HostPattern, PatternError, RouteMethod, RoutePatterns};
-use crate::trigger::{CollectionGlob, KvTrigger, TriggerKind};
+use crate::trigger::{CollectionOp, CollectionTrigger, TriggerKind};
 
 /// What the directives of one source ask for.
 #[derive(Debug, Default, PartialEq)]
@@ -37,7 +39,7 @@ pub(crate) struct TriggerDirective {
 #[derive(Debug, PartialEq)]
 pub(crate) struct Mistake {
     pub(crate) at: Position,
-    pub(crate) code: &'static str,
+    pub(crate) code: Cow<'static, str>,
     pub(crate) message: String,
 }
 
@@ -133,7 +135,7 @@ fn route(line: &mut Line<'_>, directive: &Word<'_>) -> Result<RouteDirective, Mi
     let at = Position { line: target.at.line, column: target.at.column + count(&target.text[..slash]) };
     let invalid = |at: Position, error: &PatternError| Mistake {
         at,
-        code: "route.invalid_pattern",
+        code: "route.invalid_pattern".into(),
         message: error.to_string(),
     };
     if let Some(host) = &host {
@@ -156,48 +158,55 @@ fn route(line: &mut Line<'_>, directive: &Word<'_>) -> Result<RouteDirective, Mi
     Ok(RouteDirective { method, host, path: path.to_owned(), dispatch_mode, at: target.at })
 }
 
+/// Sources of events, with what stands behind each.
+const SOURCES: &str = "on kv COLLECTION [OPS]";
+
 fn trigger<'a>(line: &mut Line<'a>, directive: &Word<'a>) -> Result<(TriggerDirective, Word<'a>), Mistake> {
-    let usage = "a trigger reads: on kv COLLECTION [OPS], as in on kv orders:* insert,update";
-    let incomplete = || directive.mistake("directive.incomplete", usage);
+    let usage = format!("a trigger reads: {SOURCES}, as in on kv orders:* insert,update");
+    let incomplete = || directive.mistake("directive.incomplete", &*usage);
     let source = line.next().ok_or_else(incomplete)?;
-    match source.text {
-        "kv" => {}
-        later if LATER_SOURCES.contains(&later) => {
-            return Err(source.mistake(
-                "directive.unavailable",
-                format!("events of {later:?} are not available in this version"),
-            ));
-        }
+    if LATER_SOURCES.contains(&source.text) {
+        return Err(source.mistake(
+            "directive.unavailable",
+            format!("events of {:?} are not available in this version", source.text),
+        ));
+    }
+    let read: fn(&mut Line<'a>, &Word<'a>) -> Result<TriggerKind, Mistake> = match source.text {
+        "kv" => |line, glob| collection_trigger(line, glob).map(TriggerKind::Kv),
         other => {
-            return Err(source.mistake(
-                "directive.unknown",
-                format!("{other:?} is not a source of events; there is kv; {usage}"),
-            ));
+            return Err(
+                source.mistake("directive.unknown", format!("{other:?} is not a source of events; {usage}"))
+            );
         }
-    }
-    let glob = line.next().ok_or_else(incomplete)?;
-    let collection: CollectionGlob = glob
-        .text
-        .parse()
-        .map_err(|error: crate::Error| glob.mistake("trigger.invalid_glob", error.message().to_owned()))?;
+    };
+    let what = line.next().ok_or_else(incomplete)?;
+    let kind = read(line, &what)?;
+    Ok((TriggerDirective { kind, at: what.at }, what))
+}
+
+fn collection_trigger<Op: CollectionOp>(
+    line: &mut Line<'_>,
+    glob: &Word<'_>,
+) -> Result<CollectionTrigger<Op>, Mistake> {
+    let collection = glob.parsed()?;
     let mut ops = Vec::new();
-    if let Some(words) = line.next() {
-        for op in words.text.split(',') {
-            let known =
-                [KvOp::Insert, KvOp::Update, KvOp::Delete].into_iter().find(|known| known.as_str() == op);
-            let op = known.ok_or_else(|| {
-                words.mistake(
-                    "trigger.invalid_op",
-                    format!("{op:?} is not an operation; a list of insert, update and delete, with commas and no spaces, stands here"),
-                )
-            })?;
-            if !ops.contains(&op) {
-                ops.push(op);
-            }
+    let Some(words) = line.next() else { return Ok(CollectionTrigger { collection, ops }) };
+    for word in words.text.split(',') {
+        let op = Op::ALL.iter().copied().find(|op| op.as_str() == word).ok_or_else(|| {
+            let all: Vec<_> = Op::ALL.iter().map(|op| op.as_str()).collect();
+            words.mistake(
+                "trigger.invalid_op",
+                format!(
+                    "{word:?} is not an operation; a list of {}, with commas and no spaces, stands here",
+                    all.join(", ")
+                ),
+            )
+        })?;
+        if !ops.contains(&op) {
+            ops.push(op);
         }
     }
-    let kind = TriggerKind::Kv(KvTrigger { collection, ops });
-    Ok((TriggerDirective { kind, at: glob.at }, glob))
+    Ok(CollectionTrigger { collection, ops })
 }
 
 fn timeout(line: &mut Line<'_>, directive: &Word<'_>) -> Result<u32, Mistake> {
@@ -249,8 +258,17 @@ impl<'a> Line<'a> {
 }
 
 impl Word<'_> {
+    /// The word as what should stand there.
+    fn parsed<T: FromStr<Err = crate::Error>>(&self) -> Result<T, Mistake> {
+        self.text.parse().map_err(|error: crate::Error| Mistake {
+            at: self.at,
+            code: error.code().to_owned().into(),
+            message: error.message().to_owned(),
+        })
+    }
+
     fn mistake(&self, code: &'static str, message: impl Into<String>) -> Mistake {
-        Mistake { at: self.at, code, message: message.into() }
+        Mistake { at: self.at, code: code.into(), message: message.into() }
     }
 }
 
@@ -258,10 +276,10 @@ impl Word<'_> {
 mod tests {
     use super::*;
 
-    fn mistake(source: &str) -> (u32, u32, &'static str) {
+    fn mistake(source: &str) -> (u32, u32, String) {
         let (_, mistakes) = parse(source);
         assert_eq!(mistakes.len(), 1, "{mistakes:?}");
-        (mistakes[0].at.line, mistakes[0].at.column, mistakes[0].code)
+        (mistakes[0].at.line, mistakes[0].at.column, mistakes[0].code.to_string())
     }
 
     #[test]
@@ -281,26 +299,26 @@ mod tests {
 
     #[test]
     fn a_mistake_is_told_with_line_and_column() {
-        assert_eq!(mistake("//! rout GET /x"), (1, 5, "directive.unknown"));
-        assert_eq!(mistake("\n  //! route GTE /x"), (2, 13, "route.invalid_method"));
-        assert_eq!(mistake("//! route GET x"), (1, 15, "route.invalid_pattern"));
+        assert_eq!(mistake("//! rout GET /x"), (1, 5, "directive.unknown".to_owned()));
+        assert_eq!(mistake("\n  //! route GTE /x"), (2, 13, "route.invalid_method".to_owned()));
+        assert_eq!(mistake("//! route GET x"), (1, 15, "route.invalid_pattern".to_owned()));
         assert_eq!(mistake("//! route GET /a/{b}").2, "route.invalid_pattern");
-        assert_eq!(mistake("//! route GET"), (1, 5, "directive.incomplete"));
-        assert_eq!(mistake("//! route /x"), (1, 11, "directive.incomplete"));
-        assert_eq!(mistake("//! on"), (1, 5, "directive.incomplete"));
-        assert_eq!(mistake("//! on kv"), (1, 5, "directive.incomplete"));
-        assert_eq!(mistake("//! on pubsub order.*"), (1, 8, "directive.unavailable"));
-        assert_eq!(mistake("//! on moon full"), (1, 8, "directive.unknown"));
-        assert_eq!(mistake("//! on kv orders*"), (1, 11, "trigger.invalid_glob"));
-        assert_eq!(mistake("//! on kv orders insert,upsert"), (1, 18, "trigger.invalid_op"));
-        assert_eq!(mistake("//! on kv orders insert update"), (1, 25, "directive.unexpected"));
-        assert_eq!(mistake("//! on kv a\n//! on kv a"), (2, 11, "directive.repeated"));
-        assert_eq!(mistake("//! route GET /x later"), (1, 18, "directive.unexpected"));
-        assert_eq!(mistake("//! timeout 301"), (1, 13, "directive.invalid_timeout"));
-        assert_eq!(mistake("//! timeout"), (1, 5, "directive.incomplete"));
-        assert_eq!(mistake("//! timeout 1\n//! timeout 2"), (2, 5, "directive.repeated"));
-        assert_eq!(mistake("//! cron \"* * * * *\""), (1, 5, "directive.unavailable"));
-        assert_eq!(mistake("let x = 1;\n//! route GET /x"), (2, 5, "directive.misplaced"));
+        assert_eq!(mistake("//! route GET"), (1, 5, "directive.incomplete".to_owned()));
+        assert_eq!(mistake("//! route /x"), (1, 11, "directive.incomplete".to_owned()));
+        assert_eq!(mistake("//! on"), (1, 5, "directive.incomplete".to_owned()));
+        assert_eq!(mistake("//! on kv"), (1, 5, "directive.incomplete".to_owned()));
+        assert_eq!(mistake("//! on pubsub order.*"), (1, 8, "directive.unavailable".to_owned()));
+        assert_eq!(mistake("//! on moon full"), (1, 8, "directive.unknown".to_owned()));
+        assert_eq!(mistake("//! on kv orders*"), (1, 11, "trigger.invalid_glob".to_owned()));
+        assert_eq!(mistake("//! on kv orders insert,upsert"), (1, 18, "trigger.invalid_op".to_owned()));
+        assert_eq!(mistake("//! on kv orders insert update"), (1, 25, "directive.unexpected".to_owned()));
+        assert_eq!(mistake("//! on kv a\n//! on kv a"), (2, 11, "directive.repeated".to_owned()));
+        assert_eq!(mistake("//! route GET /x later"), (1, 18, "directive.unexpected".to_owned()));
+        assert_eq!(mistake("//! timeout 301"), (1, 13, "directive.invalid_timeout".to_owned()));
+        assert_eq!(mistake("//! timeout"), (1, 5, "directive.incomplete".to_owned()));
+        assert_eq!(mistake("//! timeout 1\n//! timeout 2"), (2, 5, "directive.repeated".to_owned()));
+        assert_eq!(mistake("//! cron \"* * * * *\""), (1, 5, "directive.unavailable".to_owned()));
+        assert_eq!(mistake("let x = 1;\n//! route GET /x"), (2, 5, "directive.misplaced".to_owned()));
     }
 
     #[test]

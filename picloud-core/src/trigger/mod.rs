@@ -6,11 +6,13 @@
 //!
 //! Lacks `suite`: its storage is part of the [catalog](crate::catalog).
 
+mod collection;
 mod glob;
 mod retry;
 mod table;
 mod types;
 
+pub use collection::{CollectionOp, CollectionTrigger};
 pub use glob::CollectionGlob;
 pub use retry::{Backoff, RetryPolicy};
 pub(crate) use table::TriggerTable;

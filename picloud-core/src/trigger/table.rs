@@ -3,57 +3,42 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::collection::CollectionTable;
 use super::{TriggerKind, TriggerRecord};
-use crate::kv::KvOp;
-use crate::outbox::{EventSource, Fanout, FanoutRow, Revision};
-use crate::{CollectionName, TriggerId};
+use crate::TriggerId;
+use crate::outbox::{EventSource, Fanout, Revision};
 
 /// Matches writes against an app's triggers. Immutable, part of the app's snapshot.
 #[derive(Debug)]
 pub(crate) struct TriggerTable {
     revision: Revision,
     by_id: HashMap<TriggerId, Arc<TriggerRecord>>,
-    /// Rows of triggers that watch one collection, for all operations that they watch.
-    kv_exact: HashMap<CollectionName, Vec<FanoutRow>>,
-    /// The others.
-    kv_globs: Vec<(Arc<TriggerRecord>, Vec<FanoutRow>)>,
+    kv: CollectionTable,
     /// What a write takes along that nothing matches: shared, so that it costs nothing.
     nothing: Arc<Fanout>,
 }
-
-const ALL_OPS: [KvOp; 3] = [KvOp::Insert, KvOp::Update, KvOp::Delete];
 
 impl TriggerTable {
     pub(crate) fn build(revision: Revision, triggers: impl IntoIterator<Item = TriggerRecord>) -> Self {
         let mut table = TriggerTable {
             revision,
             by_id: HashMap::new(),
-            kv_exact: HashMap::new(),
-            kv_globs: Vec::new(),
+            kv: CollectionTable::default(),
             nothing: Arc::new(Fanout { revision: Some(revision), rows: Vec::new() }),
         };
         for trigger in triggers {
-            let trigger = Arc::new(trigger);
             if trigger.enabled {
                 table.add(&trigger);
             }
-            table.by_id.insert(trigger.id, trigger);
+            table.by_id.insert(trigger.id, Arc::new(trigger));
         }
         table
     }
 
-    fn add(&mut self, trigger: &Arc<TriggerRecord>) {
+    fn add(&mut self, trigger: &TriggerRecord) {
+        let (id, script) = (trigger.id, trigger.script);
         match &trigger.kind {
-            TriggerKind::Kv(kv) => {
-                let rows = ALL_OPS
-                    .iter()
-                    .filter(|op| kv.ops.is_empty() || kv.ops.contains(op))
-                    .map(|op| FanoutRow { op: op.as_str(), trigger: trigger.id, script: trigger.script });
-                match kv.collection.exact() {
-                    Some(name) => self.kv_exact.entry(name.clone()).or_default().extend(rows),
-                    None => self.kv_globs.push((trigger.clone(), rows.collect())),
-                }
-            }
+            TriggerKind::Kv(kv) => self.kv.add(kv, id, script),
             TriggerKind::Unknown => {}
         }
     }
@@ -69,21 +54,13 @@ impl TriggerTable {
 
     /// The rows that a write must take along.
     pub(crate) fn fanout(&self, source: &EventSource<'_>) -> Arc<Fanout> {
-        match source {
-            EventSource::Kv { collection, .. } => {
-                let exact = self.kv_exact.get(*collection);
-                let globs = self.kv_globs.iter().filter(|(trigger, _)| match &trigger.kind {
-                    TriggerKind::Kv(kv) => kv.collection.matches(collection),
-                    TriggerKind::Unknown => false,
-                });
-                let mut rows: Vec<FanoutRow> = globs.flat_map(|(_, rows)| rows).cloned().collect();
-                rows.extend(exact.into_iter().flatten().cloned());
-                if rows.is_empty() {
-                    return self.nothing.clone();
-                }
-                Arc::new(Fanout { revision: Some(self.revision), rows })
-            }
+        let rows = match source {
+            EventSource::Kv { collection, .. } => self.kv.matching(collection),
+        };
+        if rows.is_empty() {
+            return self.nothing.clone();
         }
+        Arc::new(Fanout { revision: Some(self.revision), rows })
     }
 }
 
@@ -92,11 +69,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::CollectionName;
     use crate::authz::PrincipalKind;
-    use crate::kv::Key;
+    use crate::kv::{Key, KvOp};
     use crate::route::DispatchMode;
     use crate::script::Owner;
-    use crate::trigger::{KvTrigger, Registrant, RetryPolicy};
+    use crate::trigger::{CollectionOp, KvTrigger, Registrant, RetryPolicy};
     use crate::{ScriptId, Timestamp};
 
     fn trigger(glob: &str, ops: Vec<KvOp>, enabled: bool) -> TriggerRecord {
@@ -115,7 +93,7 @@ mod tests {
 
     fn any_trigger() -> impl Strategy<Value = TriggerRecord> {
         let globs = prop::sample::select(vec!["*", "a:*", "a:b:*", "a", "a:b", "b"]);
-        let ops = prop::sample::subsequence(ALL_OPS.to_vec(), 0..=3);
+        let ops = prop::sample::subsequence(KvOp::ALL.to_vec(), 0..=3);
         (globs, ops, prop::bool::weighted(0.8)).prop_map(|(glob, ops, enabled)| trigger(glob, ops, enabled))
     }
 
@@ -131,7 +109,7 @@ mod tests {
             let mut wanted: Vec<(TriggerId, &str)> = Vec::new();
             for trigger in triggers.iter().filter(|trigger| trigger.enabled) {
                 if let TriggerKind::Kv(kv) = &trigger.kind && kv.collection.matches(&collection) {
-                    let ops = if kv.ops.is_empty() { ALL_OPS.to_vec() } else { kv.ops.clone() };
+                    let ops = if kv.ops.is_empty() { KvOp::ALL.to_vec() } else { kv.ops.clone() };
                     wanted.extend(ops.iter().map(|op| (trigger.id, op.as_str())));
                 }
             }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{CollectionGlob, RetryPolicy};
+use super::{CollectionTrigger, RetryPolicy};
 use crate::authz::{Principal, PrincipalKind};
 use crate::kv::KvOp;
 use crate::route::DispatchMode;
@@ -76,26 +76,14 @@ impl std::fmt::Display for TriggerKind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.as_str())?;
         match self {
-            TriggerKind::Kv(kv) => {
-                write!(f, " {}", kv.collection)?;
-                let ops: Vec<_> = kv.ops.iter().map(|op| op.as_str()).collect();
-                if ops.is_empty() { Ok(()) } else { write!(f, " {}", ops.join(",")) }
-            }
+            TriggerKind::Kv(kv) => write!(f, " {kv}"),
             TriggerKind::Unknown => Ok(()),
         }
     }
 }
 
 /// Watches writes to the KV service.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct KvTrigger {
-    /// The collections.
-    pub collection: CollectionGlob,
-    /// The operations; none means any.
-    #[serde(default)]
-    pub ops: Vec<KvOp>,
-}
+pub type KvTrigger = CollectionTrigger<KvOp>;
 
 /// Who registered a trigger: enough to look the principal up at each run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
