@@ -9,6 +9,7 @@ use crate::catalog::Catalog;
 use crate::execution::ExecutionStore;
 use crate::kv::KvService;
 use crate::outbox::Outbox;
+use crate::pubsub::PubsubService;
 use crate::services::Services;
 use crate::{Clock, Error, ErrorKind, Result};
 
@@ -23,6 +24,9 @@ pub trait Backend: Debug + Send + Sync + 'static {
 
     /// The KV service.
     fn kv(&self) -> Arc<dyn KvService>;
+
+    /// The pub/sub service.
+    fn pubsub(&self) -> Arc<dyn PubsubService>;
 
     /// Events on their way.
     fn outbox(&self) -> Arc<dyn Outbox>;
@@ -65,6 +69,10 @@ impl<B: Backend + ?Sized> Backend for Arc<B> {
 
     fn kv(&self) -> Arc<dyn KvService> {
         (**self).kv()
+    }
+
+    fn pubsub(&self) -> Arc<dyn PubsubService> {
+        (**self).pubsub()
     }
 
     fn outbox(&self) -> Arc<dyn Outbox> {

@@ -76,6 +76,7 @@ mod names;
 pub mod outbox;
 pub mod page;
 mod picloud;
+pub mod pubsub;
 pub mod route;
 pub mod script;
 mod services;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::backend::Backend;
 use crate::kv::KvService;
+use crate::pubsub::PubsubService;
 
 /// One `Arc<dyn …>` per room. Cloning is cheap.
 #[derive(Debug, Clone)]
@@ -11,16 +12,18 @@ use crate::kv::KvService;
 pub struct Services {
     /// Values under keys.
     pub kv: Arc<dyn KvService>,
+    /// Messages by topic.
+    pub pubsub: Arc<dyn PubsubService>,
 }
 
 impl Services {
     /// A bundle of bare services: for backends. It asks for all of them, so that none is forgotten when one is added.
-    pub fn new(kv: Arc<dyn KvService>) -> Self {
-        Services { kv }
+    pub fn new(kv: Arc<dyn KvService>, pubsub: Arc<dyn PubsubService>) -> Self {
+        Services { kv, pubsub }
     }
 
     /// The services of a backend, bare: the guard comes on top when [`Picloud`](crate::Picloud) starts.
     pub fn from_backend(backend: &dyn Backend) -> Self {
-        Services::new(backend.kv())
+        Services::new(backend.kv(), backend.pubsub())
     }
 }

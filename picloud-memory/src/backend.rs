@@ -6,6 +6,7 @@ use picloud_core::catalog::Catalog;
 use picloud_core::execution::{ExecutionRecord, ExecutionStore};
 use picloud_core::kv::KvService;
 use picloud_core::outbox::Outbox;
+use picloud_core::pubsub::PubsubService;
 use picloud_core::{AppId, Backend, Clock, Result, SystemClock, Transaction, async_trait};
 
 use crate::catalog::MemoryCatalog;
@@ -13,6 +14,8 @@ use crate::clock::TestClock;
 use crate::execution_log::ExecutionLog;
 use crate::kv::MemoryKv;
 use crate::outbox::MemoryOutbox;
+use crate::place::Place;
+use crate::pubsub::MemoryPubsub;
 use crate::tables::Shared;
 use crate::transaction::MemoryTransaction;
 
@@ -59,7 +62,11 @@ impl Backend for MemoryBackend {
     }
 
     fn kv(&self) -> Arc<dyn KvService> {
-        Arc::new(MemoryKv::new(self.tables.clone()))
+        Arc::new(MemoryKv::new(Place::tables(self.tables.clone())))
+    }
+
+    fn pubsub(&self) -> Arc<dyn PubsubService> {
+        Arc::new(MemoryPubsub::new(Place::tables(self.tables.clone())))
     }
 
     fn outbox(&self) -> Arc<dyn Outbox> {

@@ -36,6 +36,8 @@ mod clock;
 mod execution_log;
 mod kv;
 mod outbox;
+mod place;
+mod pubsub;
 mod tables;
 mod transaction;
 

@@ -7,6 +7,8 @@ use picloud_core::outbox::OutboxRow;
 use picloud_core::{MAX_TRANSACTION, Result, Services, Transaction, async_trait, tx_closed};
 
 use crate::kv::{Collections, MemoryKv};
+use crate::place::Place;
+use crate::pubsub::MemoryPubsub;
 use crate::tables::Shared;
 
 /// While it is open nobody else writes to the services: the shortest way to be right, and dear only to those who keep
@@ -59,7 +61,8 @@ impl MemoryTransaction {
 #[async_trait]
 impl Transaction for MemoryTransaction {
     fn services(&self) -> Services {
-        Services::new(Arc::new(MemoryKv::inside(self.inside.shared.clone(), self.inside.clone())))
+        let place = Place::inside(self.inside.shared.clone(), self.inside.clone());
+        Services::new(Arc::new(MemoryKv::new(place.clone())), Arc::new(MemoryPubsub::new(place)))
     }
 
     async fn commit(self: Box<Self>) -> Result<()> {

@@ -8,6 +8,7 @@ use picloud_core::catalog::Catalog;
 use picloud_core::execution::ExecutionStore;
 use picloud_core::kv::KvService;
 use picloud_core::outbox::Outbox;
+use picloud_core::pubsub::PubsubService;
 use picloud_core::{Backend, Clock, Error, ErrorKind, Result, SystemClock, Transaction, async_trait};
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgRow};
 use sqlx::query::Query;
@@ -22,6 +23,7 @@ use crate::kv::PostgresKv;
 use crate::lanes::Lanes;
 use crate::notices::Notices;
 use crate::outbox::PostgresOutbox;
+use crate::pubsub::PostgresPubsub;
 use crate::schema::{self, SchemaName};
 use crate::source::Source;
 use crate::sql::Sql;
@@ -261,6 +263,10 @@ impl Backend for PostgresBackend {
 
     fn kv(&self) -> Arc<dyn KvService> {
         Arc::new(PostgresKv::new(self.inner.clone(), Source::Lanes(self.inner.lanes.clone())))
+    }
+
+    fn pubsub(&self) -> Arc<dyn PubsubService> {
+        Arc::new(PostgresPubsub::new(self.inner.clone(), Source::Lanes(self.inner.lanes.clone())))
     }
 
     fn outbox(&self) -> Arc<dyn Outbox> {

@@ -66,13 +66,6 @@ impl PostgresKv {
         PostgresKv { backend, source }
     }
 
-    fn fired(&self) {
-        match &self.source {
-            Source::Lanes(_) => self.backend.notices.bump_stored(),
-            Source::Inside(inside) => inside.note_fired(),
-        }
-    }
-
     async fn rows(&self, query: impl Fn() -> Query<'static, Postgres, PgArguments>) -> Result<Vec<PgRow>> {
         self.backend.read_all(&self.source, query).await
     }
@@ -148,7 +141,7 @@ impl PostgresKv {
             let told = Told::read(row).map_err(of_database)?;
             if told.written {
                 if told.fired {
-                    self.fired();
+                    self.source.note_fired(&self.backend);
                 }
                 return Ok(Written::Done { value: told.value.unwrap_or_default() });
             }

@@ -320,6 +320,13 @@ statements! {
 
     outbox_enqueue = with_row("INSERT INTO {s}.outbox ({row}, run_at)
               SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, now() WHERE EXISTS (SELECT 1 FROM {s}.apps WHERE id = $2)");
+    /// Rows by themselves: $2 their kind, $3 their payload.
+    events_store = "WITH app AS MATERIALIZED (SELECT 1 WHERE {fresh}), fired AS (
+                  INSERT INTO {s}.outbox (id, app, kind, trigger, script, payload, trigger_depth, trace, request, parent, occurred_at, run_at)
+                  SELECT row.id, $1, $2, row.trigger, row.script, $3, $9, $10, $11, $12, now(), now()
+                  FROM app, unnest($5::uuid[], $6::smallint[], $7::uuid[], $8::uuid[]) AS row (id, ops, trigger, script)
+                  RETURNING 1
+              ) SELECT EXISTS (SELECT 1 FROM app) AS fresh, (SELECT count(*) FROM fired) AS fired";
     worker_beat = "INSERT INTO {s}.workers (id, beat_at) VALUES ($1, clock_timestamp())
               ON CONFLICT (id) DO UPDATE SET beat_at = clock_timestamp() WHERE workers.gone_at IS NULL RETURNING 1";
     /// With `now()` and this index an empty claim is one look, however many rows wait for their time.

@@ -17,6 +17,7 @@ use crate::error::of_database;
 use crate::kv::PostgresKv;
 use crate::lane_connection::{LaneConnection, in_time};
 use crate::lanes::PATIENCE;
+use crate::pubsub::PostgresPubsub;
 use crate::source::Source;
 
 /// What the services of a transaction share. Calls take turns.
@@ -127,7 +128,11 @@ impl PostgresTransaction {
 #[async_trait]
 impl Transaction for PostgresTransaction {
     fn services(&self) -> Services {
-        Services::new(Arc::new(PostgresKv::new(self.backend.clone(), Source::Inside(self.inside.clone()))))
+        let source = Source::Inside(self.inside.clone());
+        Services::new(
+            Arc::new(PostgresKv::new(self.backend.clone(), source.clone())),
+            Arc::new(PostgresPubsub::new(self.backend.clone(), source)),
+        )
     }
 
     async fn commit(self: Box<Self>) -> Result<()> {

@@ -130,6 +130,7 @@ impl fmt::Debug for Case {
 pub fn cases() -> Vec<Case> {
     [
         crate::kv::suite::cases(),
+        crate::pubsub::suite::cases(),
         crate::catalog::suite::cases(),
         crate::outbox::suite::cases(),
         crate::execution::suite::cases(),

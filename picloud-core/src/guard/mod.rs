@@ -4,6 +4,7 @@
 //! write is given the outbox rows that it must commit. A backend sees only what passed.
 
 mod kv;
+mod pubsub;
 
 use std::fmt::Debug;
 use std::future::Future;
@@ -42,7 +43,10 @@ pub(crate) const ATTEMPTS: usize = 8;
 
 /// Wraps the services of a backend, or of a transaction.
 pub(crate) fn guarded(services: Services, door: &Door) -> Services {
-    Services { kv: Arc::new(kv::GuardedKv::new(services.kv, door.clone())) }
+    Services::new(
+        Arc::new(kv::GuardedKv::new(services.kv, door.clone())),
+        Arc::new(pubsub::GuardedPubsub::new(services.pubsub, door.clone())),
+    )
 }
 
 /// What all guarded services share.

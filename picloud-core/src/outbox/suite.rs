@@ -105,7 +105,7 @@ impl Events {
 }
 
 /// Fails unless the number changes within a time that no working backend needs.
-async fn assert_noticed(mut notices: watch::Receiver<u64>) {
+pub(crate) async fn assert_noticed(mut notices: watch::Receiver<u64>) {
     let noticed = tokio::time::timeout(Duration::from_secs(5), notices.changed()).await;
     assert!(noticed.is_ok_and(|noticed| noticed.is_ok()), "nothing was noticed");
 }

@@ -15,6 +15,7 @@ use crate::guard::{self, ATTEMPTS, app_busy, no_such_app};
 use crate::kv::{Key, KvService, KvServiceExt, ListOptions, SetOptions};
 use crate::outbox::{self, DeadLetter, EventKind, Fanout, OutboxRow};
 use crate::page::Page;
+use crate::pubsub::Topic;
 use crate::route::{DispatchMode, RouteMatch, normalize_path};
 use crate::script::deploy::Deployer;
 use crate::script::{Bundle, DeployError, DeployReport, Owner, ScriptRecord};
@@ -304,6 +305,15 @@ impl App {
         Script { app: self.clone(), record }.request(request).await
     }
 
+    /// Publishes a message to every trigger whose pattern matches the topic; answers how many these are. It is stored
+    /// when this returns.
+    ///
+    /// # Errors
+    /// `pubsub.invalid_topic`, `pubsub.message_too_large`, `json.invalid`, and those of the backend.
+    pub async fn publish(&self, topic: &str, message: &(impl Serialize + ?Sized)) -> Result<u64> {
+        publish(self.cloud.services(), &self.cx(), topic, message).await
+    }
+
     /// A collection of the app's KV.
     ///
     /// # Errors
@@ -350,7 +360,25 @@ pub struct AppTransaction {
     cx: CallCx,
 }
 
+async fn publish(
+    services: &Services,
+    cx: &CallCx,
+    topic: &str,
+    message: &(impl Serialize + ?Sized),
+) -> Result<u64> {
+    let (topic, message) = (Topic::new(topic)?, Json::from_value(message)?);
+    services.pubsub.publish_durable(cx, &topic, &message).await
+}
+
 impl AppTransaction {
+    /// As [`App::publish`], inside: nobody hears of it before the commit.
+    ///
+    /// # Errors
+    /// As [`App::publish`].
+    pub async fn publish(&self, topic: &str, message: &(impl Serialize + ?Sized)) -> Result<u64> {
+        publish(&self.services, &self.cx, topic, message).await
+    }
+
     /// A collection of the app's KV, inside.
     ///
     /// # Errors

@@ -150,7 +150,11 @@ impl PicloudBuilder {
             log: log.clone(),
         };
         let services = guard::guarded(self.services, &door);
-        let mut modules = vec![crate::log::script_module(), crate::kv::script_module(services.kv.clone())];
+        let mut modules = vec![
+            crate::log::script_module(),
+            crate::kv::script_module(services.kv.clone()),
+            crate::pubsub::script_module(services.pubsub.clone()),
+        ];
         modules.extend(self.modules);
         let toolbox = Arc::new(Toolbox::new(config.limits.clone(), modules)?);
         let control = Control::start()?;

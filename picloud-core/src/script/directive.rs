@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use crate::engine::MAX_TIMEOUT_SECONDS;
 use crate::execution::Position;
+use crate::pubsub::PubsubTrigger;
 use crate::route::{DispatchMode, HostPattern, PatternError, RouteMethod, RoutePatterns};
 use crate::trigger::{CollectionOp, CollectionTrigger, TriggerKind};
 
@@ -27,7 +28,7 @@ pub(crate) struct RouteDirective {
     pub(crate) at: Position,
 }
 
-/// `//! on kv GLOB [OPS]`.
+/// `//! on kv GLOB [OPS]` and the like.
 #[derive(Debug, PartialEq)]
 pub(crate) struct TriggerDirective {
     pub(crate) kind: TriggerKind,
@@ -47,7 +48,7 @@ pub(crate) struct Mistake {
 const LATER: [&str; 4] = ["cron", "queue", "module", "every"];
 
 /// Sources of events of a later version.
-const LATER_SOURCES: [&str; 5] = ["docs", "files", "pubsub", "dead_letter", "email"];
+const LATER_SOURCES: [&str; 4] = ["docs", "files", "dead_letter", "email"];
 
 /// Reads the directives at the top of a source. Blank lines and comments may stand between them; the first other
 /// line ends them. Every mistake is reported, not just the first.
@@ -159,7 +160,7 @@ fn route(line: &mut Line<'_>, directive: &Word<'_>) -> Result<RouteDirective, Mi
 }
 
 /// Sources of events, with what stands behind each.
-const SOURCES: &str = "on kv COLLECTION [OPS]";
+const SOURCES: &str = "on kv COLLECTION [OPS] or on pubsub TOPIC";
 
 fn trigger<'a>(line: &mut Line<'a>, directive: &Word<'a>) -> Result<(TriggerDirective, Word<'a>), Mistake> {
     let usage = format!("a trigger reads: {SOURCES}, as in on kv orders:* insert,update");
@@ -173,6 +174,7 @@ fn trigger<'a>(line: &mut Line<'a>, directive: &Word<'a>) -> Result<(TriggerDire
     }
     let read: fn(&mut Line<'a>, &Word<'a>) -> Result<TriggerKind, Mistake> = match source.text {
         "kv" => |line, glob| collection_trigger(line, glob).map(TriggerKind::Kv),
+        "pubsub" => |_, topic| Ok(TriggerKind::Pubsub(PubsubTrigger { topic: topic.parsed()? })),
         other => {
             return Err(
                 source.mistake("directive.unknown", format!("{other:?} is not a source of events; {usage}"))
@@ -307,7 +309,8 @@ mod tests {
         assert_eq!(mistake("//! route /x"), (1, 11, "directive.incomplete".to_owned()));
         assert_eq!(mistake("//! on"), (1, 5, "directive.incomplete".to_owned()));
         assert_eq!(mistake("//! on kv"), (1, 5, "directive.incomplete".to_owned()));
-        assert_eq!(mistake("//! on pubsub order.*"), (1, 8, "directive.unavailable".to_owned()));
+        assert_eq!(mistake("//! on files *"), (1, 8, "directive.unavailable".to_owned()));
+        assert_eq!(mistake("//! on pubsub order*"), (1, 15, "trigger.invalid_topic".to_owned()));
         assert_eq!(mistake("//! on moon full"), (1, 8, "directive.unknown".to_owned()));
         assert_eq!(mistake("//! on kv orders*"), (1, 11, "trigger.invalid_glob".to_owned()));
         assert_eq!(mistake("//! on kv orders insert,upsert"), (1, 18, "trigger.invalid_op".to_owned()));
@@ -323,11 +326,12 @@ mod tests {
 
     #[test]
     fn triggers_and_async_routes_are_read() {
-        let (found, mistakes) =
-            parse("//! on kv orders:* insert,update\n//! on kv *\n//! route POST /hook async");
+        let (found, mistakes) = parse(
+            "//! on kv orders:* insert,update\n//! on kv *\n//! on pubsub order.*\n//! route POST /hook async",
+        );
         assert_eq!(mistakes, []);
         let kinds: Vec<_> = found.triggers.iter().map(|trigger| trigger.kind.to_string()).collect();
-        assert_eq!(kinds, ["kv orders:* insert,update", "kv *"]);
+        assert_eq!(kinds, ["kv orders:* insert,update", "kv *", "pubsub order.*"]);
         assert_eq!(found.routes[0].dispatch_mode, DispatchMode::Async);
     }
 

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use super::collection::CollectionTable;
 use super::{TriggerKind, TriggerRecord};
 use crate::TriggerId;
-use crate::outbox::{EventSource, Fanout, Revision};
+use crate::outbox::{EventSource, Fanout, FanoutRow, Revision};
+use crate::pubsub::{PUBLISH, TopicPattern};
 
 /// Matches writes against an app's triggers. Immutable, part of the app's snapshot.
 #[derive(Debug)]
@@ -14,6 +15,7 @@ pub(crate) struct TriggerTable {
     revision: Revision,
     by_id: HashMap<TriggerId, Arc<TriggerRecord>>,
     kv: CollectionTable,
+    pubsub: Vec<(TopicPattern, FanoutRow)>,
     /// What a write takes along that nothing matches: shared, so that it costs nothing.
     nothing: Arc<Fanout>,
 }
@@ -24,6 +26,7 @@ impl TriggerTable {
             revision,
             by_id: HashMap::new(),
             kv: CollectionTable::default(),
+            pubsub: Vec::new(),
             nothing: Arc::new(Fanout { revision: Some(revision), rows: Vec::new() }),
         };
         for trigger in triggers {
@@ -39,6 +42,9 @@ impl TriggerTable {
         let (id, script) = (trigger.id, trigger.script);
         match &trigger.kind {
             TriggerKind::Kv(kv) => self.kv.add(kv, id, script),
+            TriggerKind::Pubsub(pubsub) => {
+                self.pubsub.push((pubsub.topic.clone(), FanoutRow { op: PUBLISH, trigger: id, script }));
+            }
             TriggerKind::Unknown => {}
         }
     }
@@ -56,6 +62,10 @@ impl TriggerTable {
     pub(crate) fn fanout(&self, source: &EventSource<'_>) -> Arc<Fanout> {
         let rows = match source {
             EventSource::Kv { collection, .. } => self.kv.matching(collection),
+            EventSource::Pubsub { topic } => {
+                let matching = self.pubsub.iter().filter(|(pattern, _)| pattern.matches(topic));
+                matching.map(|(_, row)| row.clone()).collect()
+            }
         };
         if rows.is_empty() {
             return self.nothing.clone();

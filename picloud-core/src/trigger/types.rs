@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{CollectionTrigger, RetryPolicy};
 use crate::authz::{Principal, PrincipalKind};
 use crate::kv::KvOp;
+use crate::pubsub::PubsubTrigger;
 use crate::route::DispatchMode;
 use crate::script::Owner;
 use crate::{Error, Result, ScriptId, Timestamp, TriggerId};
@@ -55,6 +56,8 @@ impl TriggerRecord {
 pub enum TriggerKind {
     /// Writes to the KV service.
     Kv(KvTrigger),
+    /// Published messages.
+    Pubsub(PubsubTrigger),
     /// A kind that this version of picloud does not know: stored by a newer one. It matches nothing here, and what
     /// waits for it is left to nodes that know it.
     #[serde(other)]
@@ -66,6 +69,7 @@ impl TriggerKind {
     pub const fn as_str(&self) -> &'static str {
         match self {
             TriggerKind::Kv(_) => "kv",
+            TriggerKind::Pubsub(_) => "pubsub",
             TriggerKind::Unknown => "unknown",
         }
     }
@@ -77,6 +81,7 @@ impl std::fmt::Display for TriggerKind {
         f.write_str(self.as_str())?;
         match self {
             TriggerKind::Kv(kv) => write!(f, " {kv}"),
+            TriggerKind::Pubsub(pubsub) => write!(f, " {}", pubsub.topic),
             TriggerKind::Unknown => Ok(()),
         }
     }

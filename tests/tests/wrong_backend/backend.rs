@@ -7,6 +7,7 @@ use picloud_core::conformance::{Harness, World};
 use picloud_core::execution::ExecutionStore;
 use picloud_core::kv::KvService;
 use picloud_core::outbox::Outbox;
+use picloud_core::pubsub::PubsubService;
 use picloud_core::{Backend, Clock, Result, Transaction, async_trait};
 use picloud_memory::MemoryBackend;
 
@@ -14,6 +15,7 @@ use crate::catalog::WrongCatalog;
 use crate::executions::WrongExecutions;
 use crate::kv::WrongKv;
 use crate::outbox::WrongOutbox;
+use crate::pubsub::WrongPubsub;
 use crate::transaction::WrongTransactions;
 use crate::{Wrong, outbox, transaction};
 
@@ -48,6 +50,7 @@ impl Harness for WrongWorlds {
 struct WrongBackend {
     memory: MemoryBackend,
     kv: Arc<WrongKv>,
+    pubsub: Arc<WrongPubsub>,
     catalog: Arc<WrongCatalog>,
     outbox: Arc<WrongOutbox>,
     executions: Arc<WrongExecutions>,
@@ -69,6 +72,10 @@ impl WrongBackend {
             Some(Wrong::Tx(transaction::Wrong::EventsAreNotNoticed)) => Some(outbox::Wrong::NothingIsNoticed),
             _ => None,
         };
+        let in_pubsub = match wrong {
+            Some(Wrong::Pubsub(wrong)) => Some(wrong),
+            _ => None,
+        };
         let in_executions = match wrong {
             Some(Wrong::Executions(wrong)) => Some(wrong),
             _ => None,
@@ -78,12 +85,14 @@ impl WrongBackend {
             _ => None,
         };
         let kv = Arc::new(WrongKv::new(memory.clone(), in_kv));
+        let pubsub = Arc::new(WrongPubsub::new(memory.clone(), in_pubsub));
         WrongBackend {
             catalog: Arc::new(WrongCatalog::new(memory.catalog(), in_catalog)),
             outbox: Arc::new(WrongOutbox::new(&memory, in_outbox)),
             executions: Arc::new(WrongExecutions::new(memory.executions(), in_executions)),
-            transactions: WrongTransactions::new(memory.clone(), kv.clone(), in_transactions),
+            transactions: WrongTransactions::new(memory.clone(), kv.clone(), pubsub.clone(), in_transactions),
             kv,
+            pubsub,
             memory,
         }
     }
@@ -97,6 +106,10 @@ impl Backend for WrongBackend {
 
     fn kv(&self) -> Arc<dyn KvService> {
         self.kv.clone()
+    }
+
+    fn pubsub(&self) -> Arc<dyn PubsubService> {
+        self.pubsub.clone()
     }
 
     fn outbox(&self) -> Arc<dyn Outbox> {

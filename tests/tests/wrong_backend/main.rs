@@ -10,6 +10,7 @@ mod catalog;
 mod executions;
 mod kv;
 mod outbox;
+mod pubsub;
 mod transaction;
 mod wrongs;
 
@@ -26,6 +27,7 @@ enum Wrong {
     Kv(kv::Wrong),
     Catalog(catalog::Wrong),
     Outbox(outbox::Wrong),
+    Pubsub(pubsub::Wrong),
     Executions(executions::Wrong),
     Tx(transaction::Wrong),
 }
@@ -51,6 +53,9 @@ impl Wrong {
         }
         for (wrong, expected) in catalog::Wrong::ALL {
             room(&["catalog"], Wrong::Catalog(*wrong), expected);
+        }
+        for (wrong, expected) in pubsub::Wrong::ALL {
+            room(&["pubsub"], Wrong::Pubsub(*wrong), expected);
         }
         for (wrong, expected) in outbox::Wrong::ALL {
             room(&["outbox"], Wrong::Outbox(*wrong), expected);

@@ -1,0 +1,70 @@
+//! Where a service works: on the tables, or on the copy of a transaction.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use picloud_core::outbox::OutboxRow;
+use picloud_core::{AppId, CallCx, Result};
+
+use crate::catalog::App;
+use crate::kv::Collections;
+use crate::tables::{Shared, Tables, check_revision};
+use crate::transaction::Inside;
+
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    shared: Arc<Shared>,
+    inside: Option<Arc<Inside>>,
+}
+
+/// What a write works on. Its rows are stored with it.
+pub(crate) struct Store<'a> {
+    apps: &'a BTreeMap<AppId, App>,
+    pub(crate) kv: &'a mut Collections,
+    pub(crate) rows: &'a mut Vec<OutboxRow>,
+}
+
+impl Store<'_> {
+    /// Refuses a write whose outbox rows were computed from another state of the app than the present one.
+    pub(crate) fn check_revision(&self, cx: &CallCx) -> Result<()> {
+        check_revision(self.apps, cx)
+    }
+}
+
+impl Place {
+    pub(crate) fn tables(shared: Arc<Shared>) -> Self {
+        Place { shared, inside: None }
+    }
+
+    pub(crate) fn inside(shared: Arc<Shared>, inside: Arc<Inside>) -> Self {
+        Place { shared, inside: Some(inside) }
+    }
+
+    pub(crate) fn read_kv<R>(&self, read: impl FnOnce(&Collections) -> Result<R>) -> Result<R> {
+        match &self.inside {
+            Some(inside) => inside.with(|work| read(&work.kv)),
+            None => read(&self.shared.lock().kv),
+        }
+    }
+
+    /// Writes, all of it or nothing: `write` changes nothing when it fails.
+    pub(crate) async fn write<R>(&self, write: impl FnOnce(&mut Store<'_>) -> Result<R>) -> Result<R> {
+        if let Some(inside) = &self.inside {
+            let tables = self.shared.lock();
+            return inside.with(|work| {
+                write(&mut Store { apps: &tables.apps, kv: &mut work.kv, rows: &mut work.rows })
+            });
+        }
+        let mut rows = Vec::new();
+        let mut guard = self.shared.lock_to_write().await;
+        let Tables { apps, kv, outbox, .. } = &mut *guard;
+        let answer = write(&mut Store { apps, kv, rows: &mut rows })?;
+        let is_silent = rows.is_empty();
+        rows.into_iter().for_each(|row| outbox.push(row, self.shared.clock.now()));
+        drop(guard);
+        if !is_silent {
+            self.shared.notice();
+        }
+        Ok(answer)
+    }
+}
