@@ -55,6 +55,7 @@ mod clock;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod context;
+pub mod dead_letters;
 pub mod engine;
 mod env;
 mod error;

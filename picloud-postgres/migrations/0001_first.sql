@@ -133,8 +133,14 @@ CREATE TABLE {s}.dead_letters (
     reason text NOT NULL,
     error text NOT NULL,
     died_at timestamptz NOT NULL,
+    claim bigint NOT NULL,
+    resolution text,
+    resolved_at timestamptz,
     PRIMARY KEY (app, id)
 );
+CREATE INDEX dead_letters_open ON {s}.dead_letters (app, died_at DESC, id DESC) WHERE resolution IS NULL;
+COMMENT ON COLUMN {s}.dead_letters.claim IS 'The last claim of the event: its numbers go on when it is sent again.';
+COMMENT ON COLUMN {s}.dead_letters.resolution IS 'NULL: open. Else what became of it.';
 CREATE INDEX dead_letters_newest ON {s}.dead_letters (app, died_at DESC, id DESC);
 COMMENT ON TABLE {s}.dead_letters IS 'Events that were given up, with all that is needed to look into them.';
 

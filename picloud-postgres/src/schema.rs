@@ -209,7 +209,7 @@ mod tests {
         assert_eq!(checksums, [(1, FIRST.to_owned())]);
     }
 
-    const FIRST: &str = "a838e3917b621ca0b09b7931a33475ecf2a1b8a153479cdbe8131eaa3d7dff78";
+    const FIRST: &str = "90d743e77007edbee35fe0321765676914680bf8e280179fbf3e3de7c4fe9afe";
 
     #[test]
     fn versions_grow_by_one() {

@@ -13,7 +13,7 @@ use crate::engine::ScriptSandbox;
 use crate::execution::{Answer, HttpRequest, HttpResponse, Invocation, Outcome};
 use crate::guard::{self, ATTEMPTS, app_busy, no_such_app};
 use crate::kv::{Key, KvService, KvServiceExt, ListOptions, SetOptions};
-use crate::outbox::{self, DeadLetter, EventKind, Fanout, OutboxRow};
+use crate::outbox::{self, DeadLetter, DeadLetterListOptions, EventKind, Fanout, OutboxRow, Resolution};
 use crate::page::Page;
 use crate::pubsub::Topic;
 use crate::route::{DispatchMode, RouteMatch, normalize_path};
@@ -199,8 +199,33 @@ impl App {
     ///
     /// # Errors
     /// Those of the backend.
-    pub async fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>> {
-        self.cloud.backend().outbox().dead_letters(self.id, limit).await
+    pub async fn dead_letters(&self, options: &DeadLetterListOptions) -> Result<Page<DeadLetter>> {
+        self.cloud.backend().outbox().dead_letters(self.id, options).await
+    }
+
+    /// How many events were given up and are neither replayed nor resolved.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    pub async fn open_dead_letters(&self) -> Result<u64> {
+        self.cloud.backend().outbox().open_dead_letters(self.id).await
+    }
+
+    /// Sends the event of a dead letter again, with all its attempts before it.
+    ///
+    /// # Errors
+    /// `dead_letters.not_found`, `dead_letters.already_resolved`, `dead_letters.target_gone`; those of the backend.
+    pub async fn replay(&self, id: EventId) -> Result<()> {
+        self.cloud.backend().outbox().replay(self.id, id).await
+    }
+
+    /// Closes a dead letter.
+    ///
+    /// # Errors
+    /// `dead_letters.not_found`, `dead_letters.already_resolved`; `dead_letters.invalid_resolution` for
+    /// [`Resolution::Replayed`], which only [`replay`](Self::replay) makes true; those of the backend.
+    pub async fn resolve(&self, id: EventId, resolution: Resolution) -> Result<()> {
+        crate::dead_letters::resolve(&*self.cloud.backend().outbox(), self.id, id, resolution).await
     }
 
     /// Events of this app that wait or are being handled, oldest first.

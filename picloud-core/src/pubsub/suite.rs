@@ -84,9 +84,13 @@ async fn a_message_reads_back_as_it_was_published(world: World) -> Result<()> {
     let topics = Topics::new(world).await?;
     let deep = format!("{}{}", "[".repeat(Json::MAX_DEPTH), "]".repeat(Json::MAX_DEPTH));
     let long = format!("{:?}", "ü".repeat(200_000));
-    for text in
-        ["null", "{\"a\":-0.0,\"b\":1e16,\"c\":9223372036854775807,\"d\":1.0}", "\"\\\"\\u0001ü\"", &deep, &long]
-    {
+    for text in [
+        "null",
+        "{\"a\":-0.0,\"b\":1e16,\"c\":9223372036854775807,\"d\":1.0}",
+        "\"\\\"\\u0001ü\"",
+        &deep,
+        &long,
+    ] {
         let message = Json::parse(text)?;
         let (earliest, cx) = (topics.world.now(), topics.cx(vec![row(PUBLISH)]));
         topics.pubsub.publish_durable(&cx, &topics.topic, &message).await?;

@@ -109,8 +109,8 @@ async fn dead_letters_of_another_app_are_not_listed(world: World) -> Result<()> 
     let claimed = events.claim_one(worker).await?;
     events.settle(worker, &claimed, super::settle::dead("no")).await?;
     let other = events.world.app().await?;
-    assert_eq!(events.outbox.dead_letters(other, 10).await?, []);
-    assert_eq!(events.outbox.dead_letters(events.app, 10).await?.len(), 1);
+    assert_eq!(events.letters_of(other, 10).await?, []);
+    assert_eq!(events.letters(10).await?.len(), 1);
     Ok(())
 }
 
