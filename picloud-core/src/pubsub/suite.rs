@@ -6,7 +6,7 @@ use super::{PUBLISH, PubsubEvent, PubsubService, Topic};
 use crate::conformance::{Case, World, case_list};
 use crate::outbox::suite::assert_noticed;
 use crate::outbox::{EventKind, Fanout, FanoutRow, OutboxRow, Revision};
-use crate::{AppId, CallCx, CxInner, ExecutionId, Json, Result, ScriptId, TriggerId};
+use crate::{AppId, CallCx, CxInner, Error, ExecutionId, Json, Result, ScriptId, TriggerId};
 
 pub(crate) fn cases() -> Vec<Case> {
     case_list!["pubsub":
@@ -66,7 +66,8 @@ async fn a_message_is_stored_for_every_row(world: World) -> Result<()> {
     let waiting = topics.waiting().await?;
     let mut found: Vec<_> = waiting.iter().map(|row| (row.trigger, row.script)).collect();
     let mut wanted: Vec<_> = rows.iter().map(|row| (Some(row.trigger), row.script)).collect();
-    (found.sort(), wanted.sort());
+    found.sort();
+    wanted.sort();
     assert_eq!((found, count), (wanted, 10));
     let ids: std::collections::BTreeSet<_> = waiting.iter().map(|row| row.id).collect();
     assert_eq!(ids.len(), 10, "each row is an event of its own");
@@ -94,10 +95,11 @@ async fn a_message_reads_back_as_it_was_published(world: World) -> Result<()> {
         let message = Json::parse(text)?;
         let (earliest, cx) = (topics.world.now(), topics.cx(vec![row(PUBLISH)]));
         topics.pubsub.publish_durable(&cx, &topics.topic, &message).await?;
-        let stored = topics.waiting().await?.pop().expect("a row is stored");
+        let stored = topics.waiting().await?.pop().ok_or_else(|| Error::internal("no row is stored"))?;
         assert_eq!(stored.kind, EventKind::Pubsub);
         let told: serde_json::Value = stored.payload.to_value()?;
-        let published_at = told["published_at"].as_str().unwrap_or_default().parse().unwrap_or_default();
+        let published_at = told.get("published_at").and_then(|at| at.as_str()).unwrap_or_default();
+        let published_at = published_at.parse().unwrap_or_default();
         assert!((earliest..=topics.world.backend().clock().now()).contains(&published_at), "{told:.300}");
         let event = PubsubEvent { topic: &topics.topic, message: &message, published_at };
         assert_eq!(stored.payload, event.to_json());

@@ -6,7 +6,7 @@ use crate::catalog::CatalogChange;
 use crate::conformance::{Case, World, case_list, together};
 use crate::outbox::{DeadLetter, DeadLetterListOptions, OutboxRow, Resolution, Revision, Verdict};
 use crate::page::Cursor;
-use crate::{EventId, Result};
+use crate::{Error, EventId, Result, ScriptId};
 
 pub(super) fn cases() -> Vec<Case> {
     case_list!["outbox":
@@ -31,13 +31,19 @@ pub(super) fn cases() -> Vec<Case> {
     ]
 }
 
-/// Events of which some were given up, of a script that is there.
-async fn with_letters(world: World, count: usize) -> Result<(Events, Vec<EventId>)> {
+/// An app with a script.
+async fn with_handler(world: World) -> Result<(Events, ScriptId)> {
     let events = Events::new(world).await?;
     let script = crate::catalog::suite::script(&events.world, "handler")?;
     let id = script.id;
     let changes = [CatalogChange::PutScript(script)];
     events.world.backend().catalog().apply(events.app, &changes, Revision(0)).await?;
+    Ok((events, id))
+}
+
+/// Events of a script that is there, given up.
+async fn with_letters(world: World, count: usize) -> Result<(Events, Vec<EventId>)> {
+    let (events, id) = with_handler(world).await?;
     let mut ids = Vec::new();
     for _ in 0..count {
         ids.push(give_up(&events, OutboxRow { trigger: None, script: id, ..events.row() }).await?);
@@ -64,7 +70,8 @@ fn open() -> DeadLetterListOptions {
 }
 
 async fn letter(events: &Events, id: EventId) -> Result<DeadLetter> {
-    Ok(events.outbox.dead_letter(events.app, id).await?.expect("the letter is there"))
+    let letter = events.outbox.dead_letter(events.app, id).await?;
+    letter.ok_or_else(|| Error::internal("the letter is not there"))
 }
 
 /// Fails unless the answer is this refusal.
@@ -203,10 +210,8 @@ async fn a_replayed_event_is_noticed(world: World) -> Result<()> {
 }
 
 async fn a_replayed_event_is_fenced_against_its_past(world: World) -> Result<()> {
-    let (events, _) = with_letters(world, 0).await?;
-    let script = events.world.backend().catalog().snapshot(events.app).await?;
-    let script = script.and_then(|snapshot| snapshot.scripts.first().map(|script| script.id));
-    let row = OutboxRow { trigger: None, script: script.expect("a script"), ..events.row() };
+    let (events, handler) = with_handler(world).await?;
+    let row = OutboxRow { trigger: None, script: handler, ..events.row() };
     events.outbox.enqueue(&row).await?;
     let worker = events.worker().await?;
     let first = events.claim_one(worker).await?;
