@@ -9,7 +9,7 @@ use picloud_core::outbox::{
     Verdict, WorkerId,
 };
 use picloud_core::page::{Page, clamp_page_size};
-use picloud_core::{AppId, Error, EventId, Result, Timestamp, async_trait};
+use picloud_core::{AppId, Error, EventId, Result, Timestamp, TriggerId, async_trait};
 use tokio::sync::watch;
 
 use crate::clock::later;
@@ -23,6 +23,8 @@ pub(crate) struct Rows {
     due: BTreeSet<(Timestamp, EventId)>,
     workers: BTreeMap<WorkerId, Worker>,
     dead: BTreeMap<AppId, BTreeMap<EventId, Dead>>,
+    /// The last time that each trigger fired for.
+    fired: BTreeMap<TriggerId, Timestamp>,
 }
 
 #[derive(Debug)]
@@ -183,6 +185,21 @@ impl Outbox for MemoryOutbox {
         drop(tables);
         self.0.notice();
         Ok(())
+    }
+
+    async fn fire(&self, row: &OutboxRow, scheduled_for: Timestamp) -> Result<bool> {
+        let mut guard = self.0.lock();
+        let Tables { apps, outbox, .. } = &mut *guard;
+        let Some(trigger) = row.trigger else { return Ok(false) };
+        let is_there = apps.get(&row.app).is_some_and(|app| app.has_target(row.trigger, row.script));
+        if !is_there || outbox.fired.get(&trigger).is_some_and(|last| *last >= scheduled_for) {
+            return Ok(false);
+        }
+        outbox.fired.insert(trigger, scheduled_for);
+        outbox.push(row.clone(), self.0.clock.now());
+        drop(guard);
+        self.0.notice();
+        Ok(true)
     }
 
     async fn beat(&self, worker: WorkerId) -> Result<bool> {

@@ -110,6 +110,14 @@ COMMENT ON COLUMN {s}.outbox.state IS '0: waits until run_at. 1: with the worker
 COMMENT ON COLUMN {s}.outbox.attempt IS 'How often a worker began with it, counted when it is claimed.';
 COMMENT ON COLUMN {s}.outbox.claim IS 'Grows with every claim: a worker that was taken over settles nothing by an older number.';
 
+CREATE TABLE {s}.fired (
+    app uuid NOT NULL,
+    trigger uuid NOT NULL,
+    scheduled_for timestamptz NOT NULL,
+    PRIMARY KEY (app, trigger)
+);
+COMMENT ON TABLE {s}.fired IS 'The last time that each trigger fired for, of those that fire by the clock.';
+
 CREATE TABLE {s}.workers (
     id uuid PRIMARY KEY,
     beat_at timestamptz NOT NULL,

@@ -10,7 +10,8 @@ use picloud_core::outbox::{
 };
 use picloud_core::page::{Page, clamp_page_size};
 use picloud_core::{
-    AppId, Error, EventId, ExecutionId, Json, RequestId, Result, ScriptId, TraceId, TriggerId, async_trait,
+    AppId, Error, EventId, ExecutionId, Json, RequestId, Result, ScriptId, Timestamp, TraceId, TriggerId,
+    async_trait,
 };
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;
@@ -22,6 +23,7 @@ use crate::backend::Inner;
 use crate::error::{corrupt, of_database};
 use crate::fault::Commit;
 use crate::source::Source;
+use crate::sql::Statement;
 use crate::time::{LATEST, Time};
 
 /// Columns of a row, before those that a statement adds.
@@ -33,19 +35,22 @@ pub(crate) struct PostgresOutbox(pub(crate) Arc<Inner>);
 #[async_trait]
 impl Outbox for PostgresOutbox {
     async fn enqueue(&self, row: &OutboxRow) -> Result<()> {
-        let query = self.0.sql.outbox_enqueue.query().bind(*row.id.as_uuid()).bind(*row.app.as_uuid());
-        let query = query.bind(row.kind.as_str()).bind(row.trigger.map(|id| *id.as_uuid()));
-        let query = query.bind(*row.script.as_uuid()).bind(row.payload.as_str().to_owned());
-        let query =
-            query.bind(i32::try_from(row.trigger_depth).unwrap_or(i32::MAX)).bind(*row.trace.as_uuid());
-        let query = query.bind(*row.request.as_uuid()).bind(row.parent.map(|id| *id.as_uuid()));
-        let query = query.bind(Time(row.occurred_at));
+        let query = bound(&self.0.sql.outbox_enqueue, row);
         let stored = self.0.lanes.acquire().await?.written(query).await?;
         if stored == 0 {
             return Err(Error::not_found("app.not_found", "there is no such app").with("app", row.app));
         }
         self.0.notices.bump_stored();
         Ok(())
+    }
+
+    async fn fire(&self, row: &OutboxRow, scheduled_for: Timestamp) -> Result<bool> {
+        let query = bound(&self.0.sql.outbox_fire, row).bind(Time(scheduled_for));
+        let has_fired = !self.0.lanes.acquire().await?.rows(query).await?.is_empty();
+        if has_fired {
+            self.0.notices.bump_stored();
+        }
+        Ok(has_fired)
     }
 
     async fn beat(&self, worker: WorkerId) -> Result<bool> {
@@ -226,6 +231,16 @@ impl PostgresOutbox {
     fn source(&self) -> Source {
         Source::Lanes(self.0.lanes.clone())
     }
+}
+
+/// A statement that stores a row: $1 to $11.
+fn bound(statement: &Statement, row: &OutboxRow) -> Query<'static, Postgres, PgArguments> {
+    let query = statement.query().bind(*row.id.as_uuid()).bind(*row.app.as_uuid());
+    let query = query.bind(row.kind.as_str()).bind(row.trigger.map(|id| *id.as_uuid()));
+    let query = query.bind(*row.script.as_uuid()).bind(row.payload.as_str().to_owned());
+    let query = query.bind(i32::try_from(row.trigger_depth).unwrap_or(i32::MAX)).bind(*row.trace.as_uuid());
+    let query = query.bind(*row.request.as_uuid()).bind(row.parent.map(|id| *id.as_uuid()));
+    query.bind(Time(row.occurred_at))
 }
 
 fn count(limit: usize) -> i64 {

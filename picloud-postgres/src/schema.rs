@@ -209,7 +209,7 @@ mod tests {
         assert_eq!(checksums, [(1, FIRST.to_owned())]);
     }
 
-    const FIRST: &str = "90d743e77007edbee35fe0321765676914680bf8e280179fbf3e3de7c4fe9afe";
+    const FIRST: &str = "3cd611d9c277116e57cfca20ed773e5c9c4b8c108d989c48f0d61baec7ece21a";
 
     #[test]
     fn versions_grow_by_one() {

@@ -295,7 +295,8 @@ statements! {
               ON CONFLICT (app, id) DO UPDATE SET name = excluded.name, version = excluded.version";
     script_delete = "WITH gone AS (DELETE FROM {s}.scripts WHERE app = $1 AND id = $2),
               versions AS (DELETE FROM {s}.script_versions WHERE app = $1 AND script = $2),
-              routes AS (DELETE FROM {s}.routes WHERE app = $1 AND script = $2)
+              routes AS (DELETE FROM {s}.routes WHERE app = $1 AND script = $2),
+              fired AS (DELETE FROM {s}.fired WHERE app = $1 AND trigger IN (SELECT id FROM {s}.triggers WHERE app = $1 AND script = $2))
               DELETE FROM {s}.triggers WHERE app = $1 AND script = $2";
     name_taken = "SELECT name FROM {s}.scripts WHERE app = $1 GROUP BY name HAVING count(*) > 1 ORDER BY name LIMIT 1";
     no_such_script = "SELECT what, script FROM (
@@ -318,7 +319,8 @@ statements! {
               kind = CASE WHEN excluded.kind ->> 'kind' = 'unknown' THEN triggers.kind ELSE excluded.kind END,
               dispatch_mode = excluded.dispatch_mode, retry = excluded.retry, registered_by = excluded.registered_by,
               owner = excluded.owner, created_at = excluded.created_at";
-    trigger_delete = "DELETE FROM {s}.triggers WHERE app = $1 AND id = $2";
+    trigger_delete = "WITH fired AS (DELETE FROM {s}.fired WHERE app = $1 AND trigger = $2)
+              DELETE FROM {s}.triggers WHERE app = $1 AND id = $2";
     notify = "SELECT pg_notify($1, '')";
 
     outbox_enqueue = with_row("INSERT INTO {s}.outbox ({row}, run_at)
@@ -330,6 +332,13 @@ statements! {
                   FROM app, unnest($5::uuid[], $6::smallint[], $7::uuid[], $8::uuid[]) AS row (id, ops, trigger, script)
                   RETURNING 1
               ) SELECT EXISTS (SELECT 1 FROM app) AS fresh, (SELECT count(*) FROM fired) AS fired";
+    /// $12 the scheduled time. The first of several nodes stores it.
+    outbox_fire = with_row("WITH first AS (
+                  INSERT INTO {s}.fired (app, trigger, scheduled_for) SELECT $2, $4, $12
+                  WHERE EXISTS (SELECT 1 FROM {s}.triggers WHERE app = $2 AND id = $4 AND script = $5)
+                  ON CONFLICT (app, trigger) DO UPDATE SET scheduled_for = excluded.scheduled_for
+                  WHERE fired.scheduled_for < excluded.scheduled_for RETURNING 1
+              ) INSERT INTO {s}.outbox ({row}, run_at) SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, now() FROM first RETURNING 1");
     worker_beat = "INSERT INTO {s}.workers (id, beat_at) VALUES ($1, clock_timestamp())
               ON CONFLICT (id) DO UPDATE SET beat_at = clock_timestamp() WHERE workers.gone_at IS NULL RETURNING 1";
     /// With `now()` and this index an empty claim is one look, however many rows wait for their time.

@@ -417,6 +417,79 @@ async fn a_message_reaches_every_script_whose_pattern_matches_its_topic() {
 }
 
 #[tokio::test]
+async fn a_schedule_fires_by_the_clock_of_its_zone() {
+    let world = World::new().await;
+    let source = "//! cron \"0 30 8 * * *\" Asia/Kolkata\nkv::collection(\"seen\").set(ctx.event.cron.scheduled_for, ctx.event.cron);";
+    world.deploy(&[("report", source)]).await;
+    world.settle().await;
+    assert_eq!(world.app.waiting_events(10).await.unwrap(), []);
+
+    // A day has one such time, wherever it begins.
+    world.after(Duration::from_secs(24 * 3_600)).await;
+
+    let seen = world.app.kv("seen").unwrap().list(&ListOptions::default()).await.unwrap().items;
+    assert_eq!(seen.len(), 1);
+    let at: picloud_core::Timestamp = seen[0].key.as_str().parse().unwrap();
+    assert_eq!(at.as_second().rem_euclid(24 * 3_600), 3 * 3_600, "08:30 in India is 03:00 UTC");
+    let told: Value = seen[0].value.to_value().unwrap();
+    assert_eq!((&told["schedule"], &told["timezone"]), (&json!("0 30 8 * * *"), &json!("Asia/Kolkata")));
+}
+
+#[tokio::test]
+async fn a_schedule_makes_up_for_each_time_that_a_busy_process_passed() {
+    let world = World::new().await;
+    world.deploy(&[("tick", "//! cron @hourly\nkv::collection(\"seen\").increment(\"n\", 1);")]).await;
+    world.settle().await;
+    world.after(Duration::from_secs(5 * 3_600)).await;
+    assert_eq!(world.seen("n").await, Some(json!(5)));
+}
+
+#[tokio::test]
+async fn a_schedule_that_was_missed_fires_once_unless_it_says_skip() {
+    let (backend, clock) = MemoryBackend::with_test_clock();
+    let start = async || Picloud::builder(backend.clone()).start().await.unwrap();
+    let cloud = start().await;
+    let app = cloud.create_app("shop").await.unwrap();
+    let count = |name: &str| format!("kv::collection(\"seen\").increment({name:?}, 1);");
+    let once = format!("//! cron @hourly\n{}", count("once"));
+    let skip = format!("//! cron @hourly UTC skip\n{}", count("skip"));
+    app.deploy(&bundle(&[("once", &once), ("skip", &skip)])).await.unwrap();
+    cloud.run_until_idle().await.unwrap();
+    cloud.shutdown(Duration::from_secs(5)).await;
+
+    clock.advance(Duration::from_secs(10 * 3_600));
+    // Two processes start again: the missed time counts once all the same.
+    let (cloud, other) = (start().await, start().await);
+    cloud.run_until_idle().await.unwrap();
+    other.run_until_idle().await.unwrap();
+    let seen = cloud.app(app.id()).kv("seen").unwrap();
+    assert_eq!(seen.get::<i64>("once").await.unwrap(), Some(1));
+    assert_eq!(seen.get::<i64>("skip").await.unwrap(), None);
+
+    clock.advance(Duration::from_secs(3_600));
+    cloud.run_until_idle().await.unwrap();
+    other.run_until_idle().await.unwrap();
+    assert_eq!(seen.get::<i64>("once").await.unwrap(), Some(2));
+    assert_eq!(seen.get::<i64>("skip").await.unwrap(), Some(1));
+    other.shutdown(Duration::from_secs(5)).await;
+    cloud.shutdown(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn a_schedule_that_is_changed_or_gone_does_not_fire_as_before() {
+    let world = World::new().await;
+    let tick = |schedule: &str| format!("//! cron {schedule}\nkv::collection(\"seen\").increment(\"n\", 1);");
+    world.deploy(&[("tick", &tick("@hourly"))]).await;
+    world.settle().await;
+    world.deploy(&[("tick", &tick("\"0 0 0 1 1 *\""))]).await;
+    world.after(Duration::from_secs(2 * 3_600)).await;
+    assert_eq!(world.seen("n").await, None);
+    world.deploy(&[("tick", "1")]).await;
+    world.after(Duration::from_secs(800 * 24 * 3_600)).await;
+    assert_eq!(world.seen("n").await, None);
+}
+
+#[tokio::test]
 async fn what_cannot_be_published_is_refused_with_its_reason() {
     let world = World::new().await;
     world.deploy(&[("all", "//! on pubsub *\n1")]).await;

@@ -9,6 +9,8 @@ mod deliver;
 mod dispatcher;
 mod fanout;
 pub(crate) mod request;
+#[cfg(feature = "cron")]
+mod schedule;
 #[cfg(feature = "conformance")]
 pub(crate) mod suite;
 mod types;
@@ -29,7 +31,7 @@ pub use types::{
 };
 
 use crate::page::Page;
-use crate::{AppId, EventId, Result};
+use crate::{AppId, EventId, Result, Timestamp};
 
 /// Stores events until they are handled.
 ///
@@ -64,6 +66,10 @@ pub trait Outbox: Debug + Send + Sync + 'static {
     /// # Errors
     /// `app.not_found`.
     async fn enqueue(&self, row: &OutboxRow) -> Result<()>;
+
+    /// Stores a row of a trigger for a scheduled time, due at once, unless that trigger has fired for that time or a later
+    /// one; answers whether it did. However many nodes ask, one of them does. A trigger that is gone does not fire.
+    async fn fire(&self, row: &OutboxRow, scheduled_for: Timestamp) -> Result<bool>;
 
     /// Registers a worker, or shows that it is alive. `false`: it was taken over, and its rows are lost to it.
     async fn beat(&self, worker: WorkerId) -> Result<bool>;

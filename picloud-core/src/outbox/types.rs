@@ -27,6 +27,8 @@ pub enum EventKind {
     Kv,
     /// A published message; the payload is a [`PubsubEvent`](crate::pubsub::PubsubEvent).
     Pubsub,
+    /// A scheduled time; the payload is `schedule`, `timezone`, `scheduled_for` and `fired_at`.
+    Cron,
     /// A request to an async route.
     Http,
     /// A kind that this version does not know: written by a newer one, and left to nodes that know it.
@@ -40,6 +42,7 @@ impl EventKind {
         match self {
             EventKind::Kv => "kv",
             EventKind::Pubsub => "pubsub",
+            EventKind::Cron => "cron",
             EventKind::Http => "http",
             EventKind::Unknown => "unknown",
         }
@@ -50,6 +53,7 @@ impl EventKind {
         match word {
             "kv" => EventKind::Kv,
             "pubsub" => EventKind::Pubsub,
+            "cron" => EventKind::Cron,
             "http" => EventKind::Http,
             _ => EventKind::Unknown,
         }

@@ -126,7 +126,8 @@ impl App {
     /// up at each run.
     ///
     /// # Errors
-    /// `script.not_found`, `trigger.unknown_kind`, `trigger.invalid_retry`, `forbidden` when the registrant may not manage
+    /// `script.not_found`, `trigger.unknown_kind`, `trigger.invalid_retry`, those of
+    /// [`CronTrigger::check`](crate::trigger::CronTrigger::check), `forbidden` when the registrant may not manage
     /// triggers of this app; those of the backend.
     pub async fn create_trigger(
         &self,
@@ -151,6 +152,9 @@ impl App {
         }
         let retry = retry.unwrap_or(self.cloud.config().triggers.retry);
         retry.check()?;
+        if let TriggerKind::Cron(cron) = &kind {
+            cron.check()?;
+        }
         let (id, now) = (TriggerId::new(), self.cloud.backend().clock().now());
         self.change(|snapshot| {
             let target = snapshot.scripts.iter().find(|found| found.name.as_str() == script);

@@ -7,7 +7,7 @@ use crate::engine::MAX_TIMEOUT_SECONDS;
 use crate::execution::Position;
 use crate::pubsub::PubsubTrigger;
 use crate::route::{DispatchMode, HostPattern, PatternError, RouteMethod, RoutePatterns};
-use crate::trigger::{CollectionOp, CollectionTrigger, TriggerKind};
+use crate::trigger::{CollectionOp, CollectionTrigger, CronTrigger, Missed, TriggerKind};
 
 /// What the directives of one source ask for.
 #[derive(Debug, Default, PartialEq)]
@@ -45,7 +45,7 @@ pub(crate) struct Mistake {
 }
 
 /// Words that begin a directive of a later version: named so that nobody searches for a typing error.
-const LATER: [&str; 4] = ["cron", "queue", "module", "every"];
+const LATER: [&str; 3] = ["queue", "module", "every"];
 
 /// Sources of events of a later version.
 const LATER_SOURCES: [&str; 4] = ["docs", "files", "dead_letter", "email"];
@@ -64,7 +64,7 @@ pub(crate) fn parse(source: &str) -> (Directives, Vec<Mistake>) {
         };
         line.skip_to(rest);
         let Some(word) = line.next() else { continue };
-        let known = matches!(word.text, "route" | "on" | "timeout");
+        let known = matches!(word.text, "route" | "on" | "cron" | "timeout");
         if !at_top {
             // Below the top it is a comment like any other, but for one that would have been followed.
             if known {
@@ -77,7 +77,9 @@ pub(crate) fn parse(source: &str) -> (Directives, Vec<Mistake>) {
         }
         let read = match word.text {
             "route" => route(&mut line, &word).map(|route| directives.routes.push(route)),
-            "on" => trigger(&mut line, &word).and_then(|(trigger, at)| {
+            "on" | "cron" => {
+                let read = if word.text == "on" { trigger(&mut line, &word) } else { cron(&mut line, &word) };
+                read.and_then(|(trigger, at)| {
                 if directives.triggers.iter().any(|known| known.kind == trigger.kind) {
                     return Err(at.mistake(
                         "directive.repeated",
@@ -86,7 +88,8 @@ pub(crate) fn parse(source: &str) -> (Directives, Vec<Mistake>) {
                 }
                 directives.triggers.push(trigger);
                 Ok(())
-            }),
+            })
+            }
             "timeout" if directives.timeout_seconds.is_some() => {
                 Err(word.mistake("directive.repeated", "a script has one timeout; this is the second"))
             }
@@ -98,7 +101,7 @@ pub(crate) fn parse(source: &str) -> (Directives, Vec<Mistake>) {
             other => Err(word.mistake(
                 "directive.unknown",
                 format!(
-                    "{other:?} is not a directive; there are route, on and timeout (a comment begins with //)"
+                    "{other:?} is not a directive; there are route, on, cron and timeout (a comment begins with //)"
                 ),
             )),
         };
@@ -186,6 +189,32 @@ fn trigger<'a>(line: &mut Line<'a>, directive: &Word<'a>) -> Result<(TriggerDire
     Ok((TriggerDirective { kind, at: what.at }, what))
 }
 
+fn cron<'a>(line: &mut Line<'a>, directive: &Word<'a>) -> Result<(TriggerDirective, Word<'a>), Mistake> {
+    let usage = r#"a schedule reads: cron "SECOND MINUTE HOUR DAY MONTH WEEKDAY" [ZONE] [once|skip], as in cron "0 30 8 * * MON-FRI" Europe/Paris"#;
+    let schedule = line.next_quoted().ok_or_else(|| directive.mistake("directive.incomplete", usage))?;
+    let mut trigger =
+        CronTrigger { schedule: schedule.text.to_owned(), timezone: "UTC".to_owned(), missed: Missed::Once };
+    let mut next = line.next();
+    let mut zone = None;
+    if let Some(word) = next.take_if(|word| !matches!(word.text, "once" | "skip")) {
+        word.text.clone_into(&mut trigger.timezone);
+        zone = Some(word.at);
+        next = line.next();
+    }
+    match next {
+        None => {}
+        Some(word) if word.text == "once" => {}
+        Some(word) if word.text == "skip" => trigger.missed = Missed::Skip,
+        Some(word) => return Err(word.mistake("directive.unexpected", usage)),
+    }
+    trigger.check().map_err(|error| Mistake {
+        at: zone.filter(|_| error.code() == "trigger.invalid_timezone").unwrap_or(schedule.at),
+        code: error.code().to_owned().into(),
+        message: error.message().to_owned(),
+    })?;
+    Ok((TriggerDirective { kind: TriggerKind::Cron(trigger), at: schedule.at }, schedule))
+}
+
 fn collection_trigger<Op: CollectionOp>(
     line: &mut Line<'_>,
     glob: &Word<'_>,
@@ -244,6 +273,17 @@ impl<'a> Line<'a> {
 
     fn skip_to(&mut self, rest: &'a str) {
         self.rest = rest;
+    }
+
+    /// What stands in quotes, or else a word.
+    fn next_quoted(&mut self) -> Option<Word<'a>> {
+        let text = self.rest.trim_start();
+        let Some(end) = text.strip_prefix('"').and_then(|text| text.find('"')) else { return self.next() };
+        let before = &self.whole[..self.whole.len() - text.len()];
+        let at = Position { line: self.number, column: count(before) + 2 };
+        let (word, rest) = (&text[1..=end], &text[end + 2..]);
+        self.rest = rest;
+        Some(Word { text: word, at })
     }
 
     fn next(&mut self) -> Option<Word<'a>> {
@@ -320,18 +360,32 @@ mod tests {
         assert_eq!(mistake("//! timeout 301"), (1, 13, "directive.invalid_timeout".to_owned()));
         assert_eq!(mistake("//! timeout"), (1, 5, "directive.incomplete".to_owned()));
         assert_eq!(mistake("//! timeout 1\n//! timeout 2"), (2, 5, "directive.repeated".to_owned()));
-        assert_eq!(mistake("//! cron \"* * * * *\""), (1, 5, "directive.unavailable".to_owned()));
+        assert_eq!(mistake("//! cron \"* * * * *\""), (1, 11, "trigger.invalid_schedule".to_owned()));
+        assert_eq!(mistake("//! cron"), (1, 5, "directive.incomplete".to_owned()));
+        assert_eq!(mistake("//! cron \"0 0 0 30 2 *\""), (1, 11, "trigger.invalid_schedule".to_owned()));
+        assert_eq!(mistake("//! cron \"0 * * * * *\" Mars"), (1, 24, "trigger.invalid_timezone".to_owned()));
+        assert_eq!(mistake("//! cron @daily UTC sometimes"), (1, 21, "directive.unexpected".to_owned()));
+        assert_eq!(mistake("//! queue jobs"), (1, 5, "directive.unavailable".to_owned()));
         assert_eq!(mistake("let x = 1;\n//! route GET /x"), (2, 5, "directive.misplaced".to_owned()));
     }
 
     #[test]
     fn triggers_and_async_routes_are_read() {
         let (found, mistakes) = parse(
-            "//! on kv orders:* insert,update\n//! on kv *\n//! on pubsub order.*\n//! route POST /hook async",
+            "//! on kv orders:* insert,update\n//! on kv *\n//! on pubsub order.*\n//! cron \"0 30 8 * * MON-FRI\" Europe/Paris skip\n//! cron @hourly\n//! route POST /hook async",
         );
         assert_eq!(mistakes, []);
         let kinds: Vec<_> = found.triggers.iter().map(|trigger| trigger.kind.to_string()).collect();
-        assert_eq!(kinds, ["kv orders:* insert,update", "kv *", "pubsub order.*"]);
+        assert_eq!(
+            kinds,
+            [
+                "kv orders:* insert,update",
+                "kv *",
+                "pubsub order.*",
+                "cron \"0 30 8 * * MON-FRI\" Europe/Paris skip",
+                "cron \"@hourly\" UTC"
+            ]
+        );
         assert_eq!(found.routes[0].dispatch_mode, DispatchMode::Async);
     }
 

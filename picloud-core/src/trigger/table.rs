@@ -45,7 +45,8 @@ impl TriggerTable {
             TriggerKind::Pubsub(pubsub) => {
                 self.pubsub.push((pubsub.topic.clone(), FanoutRow { op: PUBLISH, trigger: id, script }));
             }
-            TriggerKind::Unknown => {}
+            // The scheduler looks for these by itself.
+            TriggerKind::Cron(_) | TriggerKind::Unknown => {}
         }
     }
 

@@ -13,7 +13,7 @@ use picloud_core::outbox::{
     Claimed, DeadLetter, DeadLetterListOptions, Outbox, OutboxRow, Resolution, Settlement, Verdict, WorkerId,
 };
 use picloud_core::page::Page;
-use picloud_core::{AppId, Backend, Clock, Error, EventId, Result, async_trait};
+use picloud_core::{AppId, Backend, Clock, Error, EventId, Result, Timestamp, async_trait};
 use picloud_memory::MemoryBackend;
 use tokio::sync::watch;
 
@@ -117,6 +117,27 @@ impl Outbox for WrongOutbox {
         match self.inner.enqueue(row).await {
             Err(_) if self.is(Wrong::RowsAreForAnyApp) => Ok(()),
             answer => answer,
+        }
+    }
+
+    async fn fire(&self, row: &OutboxRow, scheduled_for: Timestamp) -> Result<bool> {
+        match self.wrong {
+            Some(Wrong::FiresAsOftenAsAsked | Wrong::FiresWithoutATrigger) => {
+                self.inner.enqueue(row).await?;
+                Ok(true)
+            }
+            Some(Wrong::FiresOnceOnly) => self.inner.fire(row, Timestamp::MAX).await,
+            Some(Wrong::FiresForEarlierTimes) => {
+                let has_fired = self.inner.fire(row, scheduled_for).await?;
+                if !has_fired {
+                    self.inner.enqueue(row).await?;
+                }
+                Ok(true)
+            }
+            Some(Wrong::FiresAnotherRow) => {
+                self.inner.fire(&OutboxRow { id: EventId::new(), ..row.clone() }, scheduled_for).await
+            }
+            _ => self.inner.fire(row, scheduled_for).await,
         }
     }
 

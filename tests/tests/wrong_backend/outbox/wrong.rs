@@ -69,6 +69,11 @@ wrongs! {
     LettersAreOldestFirst: dead_letters_are_listed_newest_first_up_to_the_limit;
     LettersIgnoreTheLimit: dead_letters_are_listed_newest_first_up_to_the_limit;
     LettersAreForEveryApp: dead_letters_of_another_app_are_not_listed;
+    FiresAsOftenAsAsked: a_trigger_fires_once_for_a_time;
+    FiresOnceOnly: a_trigger_fires_once_for_a_time;
+    FiresForEarlierTimes: a_trigger_fires_for_no_time_before_its_last;
+    FiresWithoutATrigger: a_trigger_that_is_gone_does_not_fire;
+    FiresAnotherRow: a_row_that_fired_is_as_it_was_given_and_noticed;
     LettersIgnoreThatTheyAreOpen: open_letters_are_listed_by_themselves;
     LettersIgnoreTheCursor: dead_letters_are_walked_page_by_page;
     LettersHaveOnePage: dead_letters_are_walked_page_by_page;
