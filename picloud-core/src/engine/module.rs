@@ -442,12 +442,9 @@ impl From<String> for Bytes {
 impl FromScript for Bytes {
     fn take(args: &mut Args<'_, '_>) -> Result<Self> {
         let Some(value) = args.take() else { return Ok(Bytes(Held::Blob(Vec::new()))) };
-        let held = if let Some(text) = value.read_lock::<ImmutableString>() {
-            Some(Ok(Held::Text(text.clone())))
-        } else if let Some(blob) = value.read_lock::<rhai::Blob>() {
-            Some(natives::copied(&blob).map(Held::Blob))
-        } else {
-            None
+        let held = match value.read_lock::<ImmutableString>() {
+            Some(text) => Some(Ok(Held::Text(text.clone()))),
+            None => value.read_lock::<rhai::Blob>().map(|blob| natives::copied(&blob).map(Held::Blob)),
         };
         match held {
             Some(held) => held.map(Bytes),

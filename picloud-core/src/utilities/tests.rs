@@ -138,7 +138,7 @@ fn percents_that_stand_for_nothing_are_refused_with_their_place() {
 
 /// Bytes of many lengths, up to several pieces.
 fn long() -> impl Strategy<Value = Vec<u8>> {
-    (proptest::collection::vec(any::<u8>(), 0..100), 0..400_usize)
+    (proptest::collection::vec(any::<u8>(), 0..100), 0..300_usize)
         .prop_map(|(bytes, times)| bytes.repeat(times))
 }
 

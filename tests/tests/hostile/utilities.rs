@@ -43,9 +43,9 @@ const LONG_WORK: &[Attack<'_>] = &[
         REFUSED,
     ),
     (
-        "a query of a million values",
-        "let a = []; a.pad(4000, \"äääää\"); url::build_query(#{ a: a, b: a })",
-        REFUSED,
+        "a query that is three times as long as its values",
+        "let a = []; a.pad(1000, \"äääääääääääääääääääää\"); url::build_query(#{ a: a })",
+        HARMLESS,
     ),
 ];
 
