@@ -43,6 +43,7 @@
 //! # Features
 //!
 //! - `metrics` (default): counters and histograms through the `metrics` facade; without it they compile to nothing.
+//! - `utilities` (default): the script modules `json`, `time`, `crypto`, `base64`, `hex`, `url` and `regex`.
 //! - `conformance`: the contract of a backend as runnable tests.
 //! - `fuzzing`: what fuzz targets and benches call from inside. Not part of the interface.
 
@@ -82,6 +83,8 @@ pub mod route;
 pub mod script;
 mod services;
 pub mod trigger;
+#[cfg(feature = "utilities")]
+mod utilities;
 
 pub use async_trait::async_trait;
 pub use backend::{Backend, MAX_TRANSACTION, Transaction, tx_closed};

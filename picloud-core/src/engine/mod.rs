@@ -17,6 +17,6 @@ mod sleep;
 pub use ctx::SDK_VERSION;
 pub use limits::{Limits, MAX_TIMEOUT_SECONDS, SandboxCeiling, ScriptSandbox};
 pub use module::{
-    Args, AsyncScriptFn, Fallible, FromScript, FunctionDoc, Handle, IntoScript, Plain, Raw, ScriptAnswer,
-    ScriptFn, ScriptModule, This,
+    Args, AsyncScriptFn, Bytes, Fallible, FromScript, FunctionDoc, Handle, IntoScript, JsonText, Plain, Raw,
+    ScriptAnswer, ScriptFn, ScriptModule, This,
 };

@@ -150,15 +150,17 @@ impl PicloudBuilder {
             log: log.clone(),
         };
         let services = guard::guarded(self.services, &door);
+        let control = Control::start()?;
         let mut modules = vec![
             crate::log::script_module(),
             crate::kv::script_module(services.kv.clone()),
             crate::pubsub::script_module(services.pubsub.clone()),
             crate::dead_letters::script_module(self.backend.outbox()),
         ];
+        #[cfg(feature = "utilities")]
+        modules.extend(crate::utilities::script_modules(control.handle()));
         modules.extend(self.modules);
         let toolbox = Arc::new(Toolbox::new(config.limits.clone(), modules)?);
-        let control = Control::start()?;
         let cache = Arc::new(ScriptCache::new(toolbox, config.script_cache_size, control.handle().clone()));
         let sink = self.sink.unwrap_or_else(|| self.backend.executions());
         control.spawn_writer(log.clone(), sink);

@@ -66,9 +66,22 @@ pub(crate) fn from_payload(json: &Json) -> Result<Dynamic> {
 /// # Errors
 /// As [`Json::parse`], and `json.invalid` for bytes that are not UTF-8.
 pub(crate) fn parse_json(bytes: &[u8]) -> Result<Dynamic> {
-    let text = std::str::from_utf8(bytes)
-        .map_err(|error| Failure::invalid(format!("JSON text is UTF-8: {error}")))?;
-    parse_text(text)
+    parse_text(utf8(bytes)?)
+}
+
+/// As [`parse_json`], for scripts that ask for it: counts operations, and lets others run in between.
+pub(crate) fn parse_json_in_turns(bytes: &[u8]) -> Result<Dynamic> {
+    let text = utf8(bytes)?;
+    super::natives::spend(text.len())?;
+    json_canonical::read(text, |trace, deserializer| {
+        trace.takes_turns = true;
+        read::Value::new(trace).deserialize(deserializer)
+    })
+}
+
+fn utf8(bytes: &[u8]) -> Result<&str> {
+    std::str::from_utf8(bytes)
+        .map_err(|error| Failure::invalid(format!("JSON text is UTF-8: {error}")).into())
 }
 
 fn parse_text(text: &str) -> Result<Dynamic> {
@@ -81,7 +94,9 @@ fn parse_text(text: &str) -> Result<Dynamic> {
 /// As [`to_json`], and `json.mismatch` when the value has not the shape of `T`.
 pub(crate) fn from_dynamic<T: DeserializeOwned>(value: &Dynamic) -> Result<T> {
     // By way of text: whatever a script built, what reads it is bounded in depth and size.
-    json_canonical::deserialize(&to_json_text(value, ConvertLimits::default())?)
+    let text = to_json_text(value, ConvertLimits::default())?;
+    super::natives::spend(text.len())?;
+    json_canonical::deserialize(&text)
 }
 
 /// A Rust value as a script value.
@@ -89,7 +104,7 @@ pub(crate) fn from_dynamic<T: DeserializeOwned>(value: &Dynamic) -> Result<T> {
 /// # Errors
 /// As [`Json::from_value`], and `json.too_large` past [`MAX_ANSWER_BYTES`].
 pub(crate) fn to_dynamic<T: Serialize>(value: &T) -> Result<Dynamic> {
-    parse_text(&json_canonical::serialize_within(value, MAX_ANSWER_BYTES)?)
+    parse_json_in_turns(json_canonical::serialize_within(value, MAX_ANSWER_BYTES)?.as_bytes())
 }
 
 /// Longest answer of a function of the host's, as JSON: a page of a thousand values of a megabyte is not for a script.
