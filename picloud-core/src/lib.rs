@@ -96,6 +96,7 @@ pub use ids::{AppId, EventId, ExecutionId, RequestId, RouteId, ScriptId, TraceId
 pub use json::Json;
 pub use names::{CollectionName, MAX_NAME_BYTES};
 pub use picloud::{
-    Accepted, App, AppTransaction, KvCollection, Picloud, PicloudBuilder, PicloudConfig, Script, Version,
+    Accepted, App, AppTransaction, KvCollection, Picloud, PicloudBuilder, PicloudConfig, RetentionConfig,
+    Script, Version,
 };
 pub use services::Services;

@@ -4,6 +4,7 @@ mod app;
 mod config;
 mod control;
 mod self_test;
+mod sweep;
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use std::time::Duration;
 pub use app::{Accepted, App, AppTransaction, KvCollection, Script};
 pub use config::PicloudConfig;
 use control::Control;
+pub use sweep::RetentionConfig;
 
 use crate::app::{AppRecord, AppResolver, AppSlug, AppState, Apps};
 use crate::authz::{Principal, PrincipalResolver};
@@ -165,6 +167,13 @@ impl PicloudBuilder {
         let sink = self.sink.unwrap_or_else(|| self.backend.executions());
         control.spawn_writer(log.clone(), sink);
         control.spawn(apps.clone().follow(control.ending()));
+        control.spawn(sweep::sweep(
+            self.backend.outbox(),
+            self.backend.executions(),
+            clock.clone(),
+            config.retention.clone(),
+            control.ending(),
+        ));
         let executor =
             LocalExecutor::start(config.executor.clone(), cache.clone(), clock.clone(), log.clone())?;
         let courier = Courier {
