@@ -297,6 +297,7 @@ async fn a_pattern_that_is_none_says_where() {
         (r#"let p = ""; p.pad(300, "("); regex::is_match(p, "x")"#, "regex.invalid_pattern"),
         (r#"regex::is_match("a", blob(262145, 97))"#, "regex.too_large"),
         (r#"regex::is_match("a", blob(2, 255))"#, "regex.invalid_text"),
+        (r#"regex::is_match("\\b\\w{1,10}\\b-", blob(262144, 97))"#, "regex.too_costly"),
         (r#"regex::split("a", "x", 0)"#, "regex.invalid_limit"),
         (r#"let s = ""; s.pad(20000, "a"); regex::find_all("a", s)"#, "regex.too_many"),
         (r#"let s = ""; s.pad(20000, "a"); regex::split("a", s)"#, "regex.too_many"),
@@ -317,17 +318,28 @@ async fn a_body_of_any_size_can_be_hashed_and_its_signature_compared() {
     request.body = vec![b'a'; 10 << 20].into();
     request.headers.insert(
         "x-signature",
-        "a0e5ea62f6f23a05b13e9ee8fd72da9dc8e7dab3ab3a4d0d5fb4b5a05ad2f52c".parse().unwrap(),
+        "6cde74b6b7348ccdfb4a58b1e8abc266b0dc0edc2fc57473dcbd35a4ce593bf3".parse().unwrap(),
     );
     let answer = app.request(request).await.unwrap();
-    assert_eq!(answer.body, "[10485760,false]");
+    assert_eq!(answer.body, "[10485760,true]");
 }
 
 #[tokio::test]
 async fn long_work_is_counted_and_ends_with_the_budget() {
     let (app, _) = world().await;
-    let outcome = run(&app, "let b = blob(1048576); crypto::sha256(b)").await;
-    assert!(outcome.operations > 1_000, "{}", outcome.operations);
+    // Each much more than the calls themselves.
+    for (source, least) in [
+        ("let b = blob(1048576); crypto::sha256(b)", 1_023),
+        ("let b = blob(1048576); crypto::hmac_sha256(b, \"\")", 1_023),
+        ("let b = blob(1048576, 48); hex::decode(b)", 255),
+        ("let b = blob(1048576); crypto::equals(b, b)", 63),
+        ("let s = \"[\"; s.pad(10000, \"1,\"); s += \"1]\"; json::parse(s)", 300),
+        ("let s = \"\"; s.pad(60000, \"a\"); regex::is_match(\"(a|b|ab)*c\", s)", 30),
+        ("let b = blob(262144, 97); url::decode(b)", 64),
+    ] {
+        let operations = run(&app, source).await.operations;
+        assert!(operations > least && operations < 4 * least, "{source}: {operations}");
+    }
     let endless = [
         "let b = blob(1048576); loop { crypto::sha256(b); }",
         "let b = blob(1048576, 48); loop { try { hex::decode(b); } catch { } }",
@@ -339,10 +351,51 @@ async fn long_work_is_counted_and_ends_with_the_budget() {
     ];
     for source in endless {
         app.deploy(&Bundle::new().file("script", source).unwrap()).await.unwrap();
-        let sandbox = serde_json::from_value(json!({ "max_operations": 20_000 })).unwrap();
+        let sandbox = serde_json::from_value(json!({ "max_operations": 5_000 })).unwrap();
         let script = app.set_sandbox("script", sandbox).await.unwrap();
         let outcome = script.execute(script.invocation()).await;
         let failure = outcome.result.unwrap_err();
         assert_eq!(failure.class, FailureClass::Budget, "{source}: {failure:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_script_that_only_reckons_keeps_the_limits_of_the_interpreter() {
+    let (app, _) = world().await;
+    let limit = async |first: &str| {
+        let source = format!("{first}; let a = []; a.pad(9990, 1); for i in 0..20 {{ a.push(1); }}");
+        run(&app, &source).await.result.err().and_then(|failure| failure.limit).map(|exceeded| exceeded.limit)
+    };
+    for small in [
+        "crypto::uuid()",
+        "time::now()",
+        "json::parse(\"1\")",
+        "regex::is_match(\"a\", \"a\")",
+        "log::info(1)",
+    ] {
+        assert_eq!(limit(small).await.as_deref(), Some("max_array_size"), "{small}");
+    }
+    // What can hand over more than a script may build raises them.
+    assert_eq!(limit("base64::decode(\"\")").await, None);
+}
+
+#[tokio::test]
+async fn the_example_takes_a_delivery_whose_signature_fits_and_no_other() {
+    let (app, _) = world().await;
+    let source = include_str!("../../examples/scripts/hooks/signed.rhai");
+    app.deploy(&Bundle::new().file("hooks/signed", source).unwrap()).await.unwrap();
+    let signature = "sha256=134104028d5fec608672cdc83328b7be48af446443bbaeeba21642e7a333537c";
+    for (body, signature, status) in [
+        (r#"{"order": 7}"#, signature, 202),
+        (r#"{"order": 8}"#, signature, 401),
+        (r#"{"order": 7}"#, "", 401),
+        // Signed, and still no JSON.
+        ("x", "sha256=e9c09c8b60baf8f5550e1cc2c87237e2bc6dfef1bf6d2997d2a11a551dfe8e08", 400),
+    ] {
+        let mut request = HttpRequest::new(http::Method::POST, "/signed");
+        request.body = body.into();
+        request.headers.insert("x-signature-256", signature.parse().unwrap());
+        let answer = app.request(request).await.unwrap();
+        assert_eq!(answer.status.as_u16(), status, "{body} {signature}: {:?}", answer.body);
     }
 }

@@ -29,10 +29,13 @@ const MAX_PATTERN_BYTES: usize = 1 << 10;
 const MAX_TEXT_BYTES: usize = 256 << 10;
 /// Most memory of each automaton of a pattern. `\w` alone takes 60 KiB, since it knows all letters there are.
 const MAX_AUTOMATON_BYTES: usize = 512 << 10;
-/// Patterns that are kept compiled, for all apps together: some tens of MiB at worst.
+/// Most memory in which a search remembers what it found out about a pattern; each thread that searches for it has its own.
+const SEARCH_BYTES: usize = 256 << 10;
+/// Patterns that are kept compiled, for all apps together: a hundred MiB if every one is as large as it may be.
 const KEPT: NonZeroUsize = NonZeroUsize::new(64).unwrap();
 
-/// Most steps of one pass over the text, at worst: states times bytes. About a second.
+/// Most steps of one pass over the text, at worst: states times bytes, times groups if those are asked for. The worst that
+/// was found takes 2.6 ns a step, which is 0.7 s.
 const MAX_STEPS: usize = 1 << 28;
 /// Steps of one pass that are taken on the thread of the script: less than a millisecond.
 const STEPS_IN_PLACE: usize = 1 << 18;
@@ -76,7 +79,7 @@ impl Pattern {
         let config = meta::Config::new()
             .nfa_size_limit(limit)
             .onepass_size_limit(limit)
-            .hybrid_cache_capacity(MAX_AUTOMATON_BYTES)
+            .hybrid_cache_capacity(SEARCH_BYTES)
             .dfa(false);
         let regex = Regex::builder().configure(config).build_from_hir(&hir).map_err(|_| too_big())?;
         Ok(Pattern { regex, states })
