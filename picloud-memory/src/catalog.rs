@@ -30,6 +30,11 @@ pub(crate) struct App {
 type Versions = BTreeMap<u64, ScriptRecord>;
 
 impl App {
+    /// Whether a trigger of this script is there and enabled.
+    pub(crate) fn may_fire(&self, trigger: TriggerId, script: ScriptId) -> bool {
+        self.triggers.get(&trigger).is_some_and(|trigger| trigger.enabled && trigger.script == script)
+    }
+
     /// Whether a trigger, if there is one, and a script are there.
     pub(crate) fn has_target(&self, trigger: Option<TriggerId>, script: ScriptId) -> bool {
         trigger.is_none_or(|trigger| self.triggers.contains_key(&trigger))

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use picloud_core::outbox::{
     Claimed, DeadLetter, DeadLetterError, DeadLetterListOptions, Outbox, OutboxRow, Resolution, Settlement,
-    Verdict, WorkerId,
+    Verdict, WorkerId, too_early,
 };
 use picloud_core::page::{Page, clamp_page_size};
 use picloud_core::{AppId, Error, EventId, Result, Timestamp, TriggerId, async_trait};
@@ -39,6 +39,7 @@ struct Stored {
     row: OutboxRow,
     attempt: u32,
     claim: u64,
+    replayed: bool,
     state: State,
 }
 
@@ -58,13 +59,13 @@ struct Worker {
 impl Rows {
     /// Adds a row that is due at once.
     pub(crate) fn push(&mut self, row: OutboxRow, now: Timestamp) {
-        self.push_after(row, 0, now);
+        self.store(row, 0, false, now);
     }
 
     /// Adds a row that had so many claims before.
-    fn push_after(&mut self, row: OutboxRow, claim: u64, now: Timestamp) {
+    fn store(&mut self, row: OutboxRow, claim: u64, replayed: bool, now: Timestamp) {
         self.due.insert((now, row.id));
-        let stored = Stored { attempt: 0, claim, state: State::Waits(now), row };
+        let stored = Stored { attempt: 0, claim, replayed, state: State::Waits(now), row };
         self.rows.insert(stored.row.id, stored);
     }
 
@@ -167,7 +168,7 @@ impl Stored {
     fn give_to(&mut self, worker: WorkerId) -> Claimed {
         self.claim += 1;
         self.state = State::With(worker);
-        Claimed { row: self.row.clone(), attempt: self.attempt, claim: self.claim }
+        Claimed { row: self.row.clone(), attempt: self.attempt, claim: self.claim, replayed: self.replayed }
     }
 }
 
@@ -191,7 +192,10 @@ impl Outbox for MemoryOutbox {
         let mut guard = self.0.lock();
         let Tables { apps, outbox, .. } = &mut *guard;
         let Some(trigger) = row.trigger else { return Ok(false) };
-        let is_there = apps.get(&row.app).is_some_and(|app| app.has_target(row.trigger, row.script));
+        if scheduled_for > later(self.0.clock.now(), Duration::from_secs(5)) {
+            return Err(too_early(scheduled_for));
+        }
+        let is_there = apps.get(&row.app).is_some_and(|app| app.may_fire(trigger, row.script));
         if !is_there || outbox.fired.get(&trigger).is_some_and(|last| *last >= scheduled_for) {
             return Ok(false);
         }
@@ -278,7 +282,7 @@ impl Outbox for MemoryOutbox {
             return Err(DeadLetterError::TargetGone.into());
         }
         let claim = outbox.resolve(app, id, Resolution::Replayed, now)?;
-        outbox.push_after(row, claim, now);
+        outbox.store(row, claim, true, now);
         drop(guard);
         self.0.notice();
         Ok(())

@@ -101,7 +101,8 @@ CREATE TABLE {s}.outbox (
     state smallint NOT NULL DEFAULT 0,
     attempt integer NOT NULL DEFAULT 0,
     claim bigint NOT NULL DEFAULT 0,
-    worker uuid
+    worker uuid,
+    replayed boolean NOT NULL DEFAULT false
 ) WITH (fillfactor = 70);
 CREATE INDEX outbox_due ON {s}.outbox (run_at, id) WHERE state = 0;
 CREATE INDEX outbox_taken ON {s}.outbox (worker) WHERE state = 1;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use picloud_core::outbox::{
     Claimed, DeadLetter, DeadLetterError, DeadLetterListOptions, DeadLetterReason, EventKind, Outbox,
-    OutboxRow, Resolution, Settlement, Verdict, WorkerId,
+    OutboxRow, Resolution, Settlement, Verdict, WorkerId, too_early,
 };
 use picloud_core::page::{Page, clamp_page_size};
 use picloud_core::{
@@ -46,7 +46,13 @@ impl Outbox for PostgresOutbox {
 
     async fn fire(&self, row: &OutboxRow, scheduled_for: Timestamp) -> Result<bool> {
         let query = bound(&self.0.sql.outbox_fire, row).bind(Time(scheduled_for));
-        let has_fired = !self.0.lanes.acquire().await?.rows(query).await?.is_empty();
+        let rows = self.0.lanes.acquire().await?.rows(query).await?;
+        let told = rows.first().ok_or_else(|| Error::internal("a write without an answer"))?;
+        let read = || -> sqlx::Result<(bool, bool)> { Ok((told.try_get(0)?, told.try_get(1)?)) };
+        let (is_early, has_fired) = read().map_err(of_database)?;
+        if is_early {
+            return Err(too_early(scheduled_for));
+        }
         if has_fired {
             self.0.notices.bump_stored();
         }
@@ -264,12 +270,13 @@ const MAX_MICROS: i64 = 1_000 * 366 * 24 * 3_600 * 1_000_000;
 fn claimed(rows: Vec<PgRow>) -> Result<Vec<Claimed>> {
     let mut claimed = Vec::with_capacity(rows.len());
     for row in rows {
-        let read = || -> sqlx::Result<(i32, i64, Time)> {
-            Ok((row.try_get(ROW_COLUMNS)?, row.try_get(ROW_COLUMNS + 1)?, row.try_get(ROW_COLUMNS + 2)?))
+        let read = || -> sqlx::Result<(i32, i64, Time, bool)> {
+            let at = ROW_COLUMNS;
+            Ok((row.try_get(at)?, row.try_get(at + 1)?, row.try_get(at + 2)?, row.try_get(at + 3)?))
         };
-        let (attempt, claim, run_at) = read().map_err(of_database)?;
+        let (attempt, claim, run_at, replayed) = read().map_err(of_database)?;
         let (attempt, claim) = (attempt.unsigned_abs(), claim.unsigned_abs());
-        claimed.push((run_at.0, Claimed { row: row_of(&row)?, attempt, claim }));
+        claimed.push((run_at.0, Claimed { row: row_of(&row)?, attempt, claim, replayed }));
     }
     claimed.sort_by_key(|(run_at, claimed)| (*run_at, claimed.row.id));
     Ok(claimed.into_iter().map(|(_, claimed)| claimed).collect())

@@ -209,7 +209,7 @@ mod tests {
         assert_eq!(checksums, [(1, FIRST.to_owned())]);
     }
 
-    const FIRST: &str = "f038f67a73fe25e06fcaf335723a64c214935ecc02060dd21126c5144aea71a6";
+    const FIRST: &str = "e86d7efc6752e1ff8ec133eacfe695fbfcced788ed8042c150e22811ecd081b3";
 
     #[test]
     fn versions_grow_by_one() {

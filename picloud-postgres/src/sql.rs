@@ -332,13 +332,18 @@ statements! {
                   FROM app, unnest($5::uuid[], $6::smallint[], $7::uuid[], $8::uuid[]) AS row (id, ops, trigger, script)
                   RETURNING 1
               ) SELECT EXISTS (SELECT 1 FROM app) AS fresh, (SELECT count(*) FROM fired) AS fired";
-    /// $12 the scheduled time. The first of several nodes stores it.
-    outbox_fire = with_row("WITH first AS (
-                  INSERT INTO {s}.fired (app, trigger, scheduled_for) SELECT $2, $4, $12
-                  WHERE EXISTS (SELECT 1 FROM {s}.triggers WHERE app = $2 AND id = $4 AND script = $5)
+    /// $12 the scheduled time. The first of several nodes stores it. None does before its time, by the clock of the database,
+    /// give or take what clocks of good nodes differ.
+    outbox_fire = with_row("WITH time AS (
+                  SELECT $12 > clock_timestamp() + interval '5 seconds' AS is_early
+              ), first AS (
+                  INSERT INTO {s}.fired (app, trigger, scheduled_for) SELECT $2, $4, $12 FROM time WHERE NOT is_early
+                  AND EXISTS (SELECT 1 FROM {s}.triggers WHERE app = $2 AND id = $4 AND script = $5 AND enabled)
                   ON CONFLICT (app, trigger) DO UPDATE SET scheduled_for = excluded.scheduled_for
                   WHERE fired.scheduled_for < excluded.scheduled_for RETURNING 1
-              ) INSERT INTO {s}.outbox ({row}, run_at) SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, now() FROM first RETURNING 1");
+              ), stored AS (
+                  INSERT INTO {s}.outbox ({row}, run_at) SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, now() FROM first RETURNING 1
+              ) SELECT is_early, EXISTS (SELECT 1 FROM stored) FROM time");
     worker_beat = "INSERT INTO {s}.workers (id, beat_at) VALUES ($1, clock_timestamp())
               ON CONFLICT (id) DO UPDATE SET beat_at = clock_timestamp() WHERE workers.gone_at IS NULL RETURNING 1";
     /// With `now()` and this index an empty claim is one look, however many rows wait for their time.
@@ -347,7 +352,7 @@ statements! {
                   AND EXISTS (SELECT 1 FROM {s}.workers WHERE id = $1 AND gone_at IS NULL)
                   ORDER BY run_at, id LIMIT $2 FOR UPDATE SKIP LOCKED
               ) UPDATE {s}.outbox o SET state = 1, attempt = o.attempt + 1, claim = o.claim + 1, worker = $1
-              FROM due WHERE o.id = due.id RETURNING {o.row}, o.attempt, o.claim, o.run_at");
+              FROM due WHERE o.id = due.id RETURNING {o.row}, o.attempt, o.claim, o.run_at, o.replayed");
     /// As many looks into the primary key as there are rows to settle, which `ANY` asks for; so for the next two. Nothing is
     /// said of `state`, which follows from `worker`: or else planners take the index of what is with a worker, and read what
     /// has long been removed.
@@ -375,7 +380,7 @@ statements! {
                   AND EXISTS (SELECT 1 FROM {s}.workers me WHERE me.id = $1 AND me.gone_at IS NULL)
                   ORDER BY o.id LIMIT $2 FOR UPDATE OF o SKIP LOCKED
               ) UPDATE {s}.outbox o SET claim = o.claim + 1, worker = $1
-              FROM lost WHERE o.id = lost.id RETURNING {o.row}, o.attempt, o.claim, o.run_at");
+              FROM lost WHERE o.id = lost.id RETURNING {o.row}, o.attempt, o.claim, o.run_at, o.replayed");
     /// For an hour a worker that was taken over is told so when it comes back.
     workers_forget = "DELETE FROM {s}.workers w WHERE w.gone_at < now() - interval '1 hour'
               AND NOT EXISTS (SELECT 1 FROM {s}.outbox o WHERE o.worker = w.id AND o.state = 1)";
@@ -400,7 +405,7 @@ statements! {
                          AND (d.trigger IS NULL OR EXISTS (SELECT 1 FROM {s}.triggers t WHERE t.app = $1 AND t.id = d.trigger)) AS has_target
                   FROM {s}.dead_letters d WHERE app = $1 AND id = $2 FOR UPDATE
               ), sent AS (
-                  INSERT INTO {s}.outbox ({row}, claim, run_at) SELECT {row}, claim, now() FROM letter WHERE is_open AND has_target
+                  INSERT INTO {s}.outbox ({row}, claim, run_at, replayed) SELECT {row}, claim, now(), true FROM letter WHERE is_open AND has_target
               ), closed AS (
                   UPDATE {s}.dead_letters d SET resolution = 'replayed', resolved_at = now() FROM letter
                   WHERE d.app = $1 AND d.id = $2 AND letter.is_open AND letter.has_target

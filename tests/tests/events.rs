@@ -295,6 +295,9 @@ async fn a_dead_letter_is_sent_again_when_its_handler_is_mended() {
 
     assert_eq!(world.seen(&id.to_string()).await, Some(json!(1)));
     assert_eq!(letters_of(&world.app).await[0].resolution, Some(Resolution::Replayed));
+    let statuses = world.statuses().await;
+    assert_eq!(statuses.len(), 6, "each run has a record of its own: {statuses:?}");
+    assert_eq!(statuses.iter().filter(|status| **status == ExecutionStatus::Success).count(), 1);
     assert_eq!(world.app.open_dead_letters().await.unwrap(), 0);
     assert_eq!(world.app.replay(id).await.unwrap_err().code(), "dead_letters.already_resolved");
 }
@@ -326,7 +329,7 @@ async fn scripts_manage_dead_letters_for_those_who_may() {
     let manage = r#"
         let open = dead_letters::list(#{ unresolved: true }).items;
         let first = open[0];
-        let told = [dead_letters::count(), open.len(), first.source, first.event.key, first.attempts, first.error.contains("broken")];
+        let told = [dead_letters::count(), open.len(), first.source, dead_letters::get(first.id).event.key, first.attempts, first.error.contains("broken")];
         dead_letters::resolve(first.id, "ignored");
         try {
             dead_letters::replay(first.id);
@@ -457,12 +460,56 @@ async fn a_schedule_fires_by_the_clock_of_its_zone() {
 }
 
 #[tokio::test]
-async fn a_schedule_makes_up_for_each_time_that_a_busy_process_passed() {
+async fn a_schedule_fires_each_time_and_once_for_what_it_slept_through() {
     let world = World::new().await;
     world.deploy(&[("tick", "//! cron @hourly\nkv::collection(\"seen\").increment(\"n\", 1);")]).await;
     world.settle().await;
-    world.after(Duration::from_secs(5 * 3_600)).await;
+    for _ in 0..5 {
+        world.after(Duration::from_secs(3_600)).await;
+    }
     assert_eq!(world.seen("n").await, Some(json!(5)));
+    // Asleep for longer than a minute, it missed them.
+    world.after(Duration::from_secs(5 * 3_600)).await;
+    assert_eq!(world.seen("n").await, Some(json!(6)));
+}
+
+#[tokio::test]
+async fn a_schedule_by_the_second_makes_up_for_a_busy_minute() {
+    let world = World::new().await;
+    world
+        .deploy(&[("tick", "//! cron \"* * * * * *\"\nkv::collection(\"seen\").increment(\"n\", 1);")])
+        .await;
+    world.settle().await;
+    world.after(Duration::from_secs(30)).await;
+    assert_eq!(world.seen("n").await, Some(json!(30)));
+}
+
+#[tokio::test]
+async fn a_schedule_that_is_disabled_does_not_make_up_for_the_time() {
+    let (backend, clock) = MemoryBackend::with_test_clock();
+    let start = async || Picloud::builder(backend.clone()).start().await.unwrap();
+    let cloud = start().await;
+    let app = cloud.create_app("shop").await.unwrap();
+    app.deploy(&bundle(&[("tick", "kv::collection(\"seen\").increment(\"n\", 1);")])).await.unwrap();
+    let kind =
+        serde_json::from_value(json!({ "kind": "cron", "schedule": "@hourly", "timezone": "UTC" })).unwrap();
+    let id = app.create_trigger("tick", kind, None, &Principal::host(app.id())).await.unwrap();
+    cloud.run_until_idle().await.unwrap();
+    app.enable_trigger(id, false).await.unwrap();
+    clock.advance(Duration::from_secs(10 * 3_600));
+    cloud.run_until_idle().await.unwrap();
+    app.enable_trigger(id, true).await.unwrap();
+    cloud.run_until_idle().await.unwrap();
+    cloud.shutdown(Duration::from_secs(5)).await;
+
+    let cloud = start().await;
+    cloud.run_until_idle().await.unwrap();
+    let seen = cloud.app(app.id()).kv("seen").unwrap();
+    assert_eq!(seen.get::<i64>("n").await.unwrap(), None);
+    clock.advance(Duration::from_secs(3_600));
+    cloud.run_until_idle().await.unwrap();
+    assert_eq!(seen.get::<i64>("n").await.unwrap(), Some(1));
+    cloud.shutdown(Duration::from_secs(5)).await;
 }
 
 #[tokio::test]

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use rhai::Dynamic;
 use serde::Serialize;
 
 use super::{check, invalid_resolution, resolve};
-use crate::engine::ScriptModule;
+use crate::engine::{IntoScript, ScriptModule, convert};
 use crate::outbox::{
     DeadLetter, DeadLetterError, DeadLetterListOptions, DeadLetterReason, Outbox, Resolution,
 };
@@ -24,7 +25,6 @@ struct Letter {
     error: String,
     first_at: Timestamp,
     last_at: Timestamp,
-    event: Json,
     resolution: Option<Resolution>,
     resolved_at: Option<Timestamp>,
 }
@@ -41,12 +41,29 @@ impl From<DeadLetter> for Letter {
             error: letter.error,
             first_at: letter.row.occurred_at,
             last_at: letter.died_at,
-            event: letter.row.payload,
             resolution: letter.resolution,
             resolved_at: letter.resolved_at,
         }
     }
 }
+
+/// A letter with its event, which may nest deeper than other answers and is converted as `ctx.event` is.
+struct Whole(Option<DeadLetter>);
+
+impl IntoScript for Whole {
+    fn to_script(&self) -> Result<Dynamic> {
+        let Some(letter) = &self.0 else { return Ok(Dynamic::UNIT) };
+        let event = convert::from_payload(&letter.row.payload)?;
+        let mut told = convert::from_payload(&Json::from_value(&Letter::from(letter.clone()))?)?;
+        if let Ok(mut map) = told.as_map_mut() {
+            map.insert("event".into(), event);
+        }
+        Ok(told)
+    }
+}
+
+/// Most letters that a script gets at once: each is read whole.
+const MAX_LISTED: usize = 50;
 
 #[derive(Serialize)]
 struct Listed {
@@ -71,7 +88,9 @@ pub(crate) fn module(outbox: Arc<dyn Outbox>) -> ScriptModule {
                 let outbox = list.clone();
                 async move {
                     check(&cx)?;
-                    let page = outbox.dead_letters(cx.app(), &options.unwrap_or_default()).await?;
+                    let mut options = options.unwrap_or_default();
+                    options.limit = Some(options.limit.unwrap_or(MAX_LISTED).min(MAX_LISTED));
+                    let page = outbox.dead_letters(cx.app(), &options).await?;
                     let items = page.items.into_iter().map(Letter::from).collect();
                     Ok::<_, Error>(Listed { items, cursor: page.cursor })
                 }
@@ -81,8 +100,8 @@ pub(crate) fn module(outbox: Arc<dyn Outbox>) -> ScriptModule {
             let outbox = get.clone();
             async move {
                 check(&cx)?;
-                let Ok(id) = id_of(&id) else { return Ok(None) };
-                Ok::<_, Error>(outbox.dead_letter(cx.app(), id).await?.map(Letter::from))
+                let Ok(id) = id_of(&id) else { return Ok(Whole(None)) };
+                Ok::<_, Error>(Whole(outbox.dead_letter(cx.app(), id).await?))
             }
         })
         .async_function("count() -> int", move |cx: CallCx| {

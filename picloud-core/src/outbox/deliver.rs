@@ -158,7 +158,7 @@ impl Courier {
                 }
             }
         }
-        if claimed.attempt == 1 {
+        if claimed.attempt == 1 && !claimed.replayed {
             // So that whoever was promised this id finds it in the execution log.
             invocation.execution = ExecutionId::from_uuid(*row.id.as_uuid());
         }

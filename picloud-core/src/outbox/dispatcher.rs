@@ -174,7 +174,7 @@ impl Dispatcher {
     /// Completes when no row is due and none is with this process.
     pub(crate) async fn idle(&self) -> Result<()> {
         #[cfg(feature = "cron")]
-        self.scheduler.tick().await?;
+        self.scheduler.tick(|| self.is_closing()).await?;
         let (tell, told) = oneshot::channel();
         self.idle_wanted().push(tell);
         self.asked.notify_one();
@@ -429,7 +429,7 @@ impl Dispatcher {
         let mut closing = self.closing.subscribe();
         loop {
             changes.mark_unchanged();
-            let wait = match self.scheduler.tick().await {
+            let wait = match self.scheduler.tick(|| self.is_closing()).await {
                 Ok(wait) => wait,
                 Err(error) => {
                     tracing::warn!(%error, "scheduled events could not be stored; trying again");

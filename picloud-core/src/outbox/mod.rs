@@ -31,7 +31,16 @@ pub use types::{
 };
 
 use crate::page::Page;
-use crate::{AppId, EventId, Result, Timestamp};
+use crate::{AppId, Error, ErrorKind, EventId, Result, Timestamp};
+
+/// The answer of [`Outbox::fire`] to a node whose clock is ahead. For backends.
+pub fn too_early(scheduled_for: Timestamp) -> Error {
+    Error::new(
+        ErrorKind::Unavailable,
+        "outbox.too_early",
+        format!("it is not {scheduled_for} yet by the clock of the backend: the clock of this node is ahead"),
+    )
+}
 
 /// Stores events until they are handled.
 ///
@@ -68,7 +77,12 @@ pub trait Outbox: Debug + Send + Sync + 'static {
     async fn enqueue(&self, row: &OutboxRow) -> Result<()>;
 
     /// Stores a row of a trigger for a scheduled time, due at once, unless that trigger has fired for that time or a later
-    /// one; answers whether it did. However many nodes ask, one of them does. A trigger that is gone does not fire.
+    /// one; answers whether it did. However many nodes ask, one of them does. A trigger that is gone or disabled does not
+    /// fire.
+    ///
+    /// # Errors
+    /// [`too_early`] when the time is more than five seconds ahead by the backend's clock: the node's own clock is wrong, and
+    /// must not take the time from nodes whose clocks are right.
     async fn fire(&self, row: &OutboxRow, scheduled_for: Timestamp) -> Result<bool>;
 
     /// Registers a worker, or shows that it is alive. `false`: it was taken over, and its rows are lost to it.

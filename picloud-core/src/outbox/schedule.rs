@@ -8,6 +8,7 @@ use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use serde::Serialize;
 use tokio::sync::Mutex;
 
@@ -19,8 +20,8 @@ use crate::{AppId, Clock, EventId, Json, RequestId, Result, Timestamp, TraceId, 
 /// How long to wait at most before looking again.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
-/// Of a schedule that is behind, this many times are made up for, one by one; the rest as if no process had been there.
-const MOST_BEHIND: usize = 1_000;
+/// A time that passed longer ago than this was missed: the process was away, or asleep, or the store was.
+const GRACE: SignedDuration = SignedDuration::from_secs(60);
 
 pub(crate) struct Scheduler {
     outbox: Arc<dyn Outbox>,
@@ -46,6 +47,22 @@ struct Scheduled {
     next: Timestamp,
 }
 
+impl Scheduled {
+    /// What comes instead of a time that was missed; `None` if it was not.
+    fn missed(&self, now: Timestamp) -> Option<Option<Timestamp>> {
+        if now.duration_since(self.next) <= GRACE {
+            return None;
+        }
+        let last = self.schedule.last_until(now).filter(|last| *last > self.next);
+        match (self.cron.missed, last) {
+            // The last of them is to fire.
+            (Missed::Once, Some(last)) => Some(Some(last)),
+            (Missed::Once, None) => None,
+            (Missed::Skip, _) => Some(self.schedule.next_after(now)),
+        }
+    }
+}
+
 /// The payload of a `cron` event.
 #[derive(Serialize)]
 struct CronEvent<'a> {
@@ -60,11 +77,11 @@ impl Scheduler {
         Scheduler { outbox, apps, clock, state: Mutex::default() }
     }
 
-    /// Fires what is due; answers how long nothing will be.
+    /// Fires what is due; answers how long nothing will be. Ends early when the process does.
     ///
     /// # Errors
-    /// Those of the outbox: what was not fired is due still.
-    pub(crate) async fn tick(&self) -> Result<Duration> {
+    /// The first one of the outbox. What was not fired is due still; one trigger that cannot be fired does not keep others.
+    pub(crate) async fn tick(&self, is_closing: impl Fn() -> bool) -> Result<Duration> {
         let mut state = self.state.lock().await;
         let now = self.clock.now();
         let changes = *self.apps.changes().borrow();
@@ -72,25 +89,44 @@ impl Scheduler {
             self.look(&mut state, now);
             state.seen = Some(changes);
         }
+        let (mut failed, mut failure) = (Vec::new(), None);
+        let mut wait = LONGEST_WAIT;
         while let Some(Reverse((at, id))) = state.next.peek().copied() {
             if at > now {
-                let wait = Duration::try_from(at.duration_since(now)).unwrap_or_default();
-                return Ok(wait.min(LONGEST_WAIT));
+                wait = Duration::try_from(at.duration_since(now)).unwrap_or_default().min(LONGEST_WAIT);
+                break;
             }
-            if let Some(scheduled) = state.scheduled.get(&id).filter(|scheduled| scheduled.next == at) {
-                let next = self.fire_until(scheduled, now).await?;
-                match (next, state.scheduled.get_mut(&id)) {
-                    (Some(next), Some(scheduled)) => {
+            if is_closing() {
+                break;
+            }
+            state.next.pop();
+            // What is no longer so was pushed before the apps changed.
+            let Some(scheduled) = state.scheduled.get(&id).filter(|scheduled| scheduled.next == at) else {
+                continue;
+            };
+            let next = match scheduled.missed(now) {
+                Some(instead) => Ok(instead),
+                None => self.fire(scheduled, at, now).await.map(|()| scheduled.schedule.next_after(at)),
+            };
+            match next {
+                Ok(Some(next)) => {
+                    if let Some(scheduled) = state.scheduled.get_mut(&id) {
                         scheduled.next = next;
-                        state.next.push(Reverse((next, id)));
                     }
-                    _ => drop(state.scheduled.remove(&id)),
+                    state.next.push(Reverse((next, id)));
+                }
+                Ok(None) => {
+                    tracing::warn!(trigger = %id, "a schedule names no more times");
+                    state.scheduled.remove(&id);
+                }
+                Err(error) => {
+                    failed.push(Reverse((at, id)));
+                    failure.get_or_insert(error);
                 }
             }
-            // Nothing that was pushed meanwhile is earlier.
-            state.next.pop();
         }
-        Ok(LONGEST_WAIT)
+        state.next.extend(failed);
+        failure.map_or(Ok(wait), Err)
     }
 
     /// Reads the schedules of the apps as they are now.
@@ -117,25 +153,6 @@ impl Scheduler {
         }
         let next = state.scheduled.iter().map(|(id, scheduled)| Reverse((scheduled.next, *id)));
         state.next = next.collect();
-    }
-
-    /// Fires for every time up to now; answers the next one.
-    async fn fire_until(&self, scheduled: &Scheduled, now: Timestamp) -> Result<Option<Timestamp>> {
-        let mut at = scheduled.next;
-        let mut fired = 0;
-        loop {
-            self.fire(scheduled, at, now).await?;
-            fired += 1;
-            let next = match scheduled.schedule.next_after(at) {
-                Some(next) if next <= now && fired >= MOST_BEHIND => scheduled.schedule.last_until(now),
-                next => next,
-            };
-            match next {
-                Some(next) if next <= now && fired <= MOST_BEHIND => at = next,
-                Some(next) if next <= now => return Ok(scheduled.schedule.next_after(now)),
-                next => return Ok(next),
-            }
-        }
     }
 
     async fn fire(&self, scheduled: &Scheduled, scheduled_for: Timestamp, now: Timestamp) -> Result<()> {

@@ -116,6 +116,8 @@ pub struct Claimed {
     pub attempt: u32,
     /// The fencing token: a number that this row never had before.
     pub claim: u64,
+    /// The row was a dead letter before: its first attempt is not the first run of the event.
+    pub replayed: bool,
 }
 
 /// What a worker says of a row that it has.

@@ -179,10 +179,13 @@ impl App {
     /// # Errors
     /// `trigger.not_found`; those of the backend.
     pub async fn enable_trigger(&self, id: TriggerId, enabled: bool) -> Result<()> {
+        let now = self.cloud.backend().clock().now();
         self.change(|snapshot| {
             let old = snapshot.triggers.iter().find(|trigger| trigger.id == id);
             let old = old.ok_or_else(|| no_such_trigger(id))?;
-            Ok(vec![CatalogChange::PutTrigger(TriggerRecord { enabled, ..old.clone() })])
+            // What passed while it was disabled is not made up for.
+            let created_at = if enabled && !old.enabled { now } else { old.created_at };
+            Ok(vec![CatalogChange::PutTrigger(TriggerRecord { enabled, created_at, ..old.clone() })])
         })
         .await
     }
@@ -202,7 +205,7 @@ impl App {
     /// Events of this app that were given up, newest first.
     ///
     /// # Errors
-    /// Those of the backend.
+    /// `dead_letters.invalid_cursor`; those of the backend.
     pub async fn dead_letters(&self, options: &DeadLetterListOptions) -> Result<Page<DeadLetter>> {
         self.cloud.backend().outbox().dead_letters(self.id, options).await
     }

@@ -72,6 +72,9 @@ mod schedule {
     use croner::parser::{CronParser, Seconds, Year};
     use croner::time::Weekday;
     use croner::{CivilDate, CivilDateTime, CivilTime, Cron, CronDateTime, Resolution};
+    use std::cell::Cell;
+    use std::rc::Rc;
+
     use jiff::ZonedDateTime;
     use jiff::civil;
     use jiff::tz::{AmbiguousOffset, TimeZone};
@@ -125,13 +128,13 @@ mod schedule {
         /// The first time after this one.
         pub(crate) fn next_after(&self, time: Timestamp) -> Option<Timestamp> {
             let from = self.at(time)?;
-            self.cron.find_next_occurrence(&from, false).ok().map(|next| next.0.timestamp())
+            self.cron.find_next_occurrence(&from, false).ok().map(|next| next.time.timestamp())
         }
 
         /// The last time up to this one.
         pub(crate) fn last_until(&self, time: Timestamp) -> Option<Timestamp> {
             let from = self.at(time)?;
-            self.cron.find_previous_occurrence(&from, true).ok().map(|last| last.0.timestamp())
+            self.cron.find_previous_occurrence(&from, true).ok().map(|last| last.time.timestamp())
         }
 
         /// Schedules know whole seconds.
@@ -139,17 +142,29 @@ mod schedule {
             let second =
                 Timestamp::from_second(time.as_nanosecond().div_euclid(1_000_000_000).try_into().ok()?)
                     .ok()?;
-            Some(At(second.to_zoned_datetime(self.zone.clone())))
+            Some(At { time: second.to_zoned_datetime(self.zone.clone()), work: Rc::default() })
         }
     }
 
-    /// A time in a zone.
+    /// Most times of the wall that one search looks up. What never comes could be looked for second by second, for years.
+    const MAX_WORK: u32 = 20_000;
+
+    /// A time in a zone, and how many were looked up to find it.
     #[derive(Debug, Clone)]
-    struct At(ZonedDateTime);
+    struct At {
+        time: ZonedDateTime,
+        work: Rc<Cell<u32>>,
+    }
+
+    impl At {
+        fn another(&self, time: ZonedDateTime) -> Self {
+            At { time, work: self.work.clone() }
+        }
+    }
 
     impl CronDateTime for At {
         fn to_civil(&self) -> CivilDateTime {
-            let at = self.0.datetime();
+            let at = self.time.datetime();
             let part = |part: i8| u32::from(part.unsigned_abs());
             CivilDateTime::new(
                 CivilDate::from_parts_unchecked(i32::from(at.year()), part(at.month()), part(at.day())),
@@ -158,10 +173,16 @@ mod schedule {
         }
 
         fn civil_weekday(&self) -> Weekday {
-            Weekday::from_days_from_sunday(u32::from(self.0.weekday().to_sunday_zero_offset().unsigned_abs()))
+            Weekday::from_days_from_sunday(u32::from(
+                self.time.weekday().to_sunday_zero_offset().unsigned_abs(),
+            ))
         }
 
         fn resolve_civil(&self, civil: CivilDateTime) -> std::result::Result<Resolution<Self>, CronError> {
+            self.work.set(self.work.get() + 1);
+            if self.work.get() > MAX_WORK {
+                return Err(CronError::TimeSearchLimitExceeded);
+            }
             let part = |part: u32| i8::try_from(part).map_err(|_| CronError::InvalidDate);
             let (date, time) = (civil.date(), civil.time());
             let year = i16::try_from(date.year()).map_err(|_| CronError::InvalidDate)?;
@@ -175,9 +196,9 @@ mod schedule {
                 0,
             )
             .map_err(|_| CronError::InvalidDate)?;
-            let found = self.0.time_zone().to_ambiguous_zoned_datetime(at);
+            let found = self.time.time_zone().to_ambiguous_zoned_datetime(at);
             let at = |zoned: std::result::Result<ZonedDateTime, jiff::Error>| {
-                zoned.map(At).map_err(|_| CronError::InvalidTime)
+                zoned.map(|time| self.another(time)).map_err(|_| CronError::InvalidTime)
             };
             Ok(match found.offset() {
                 AmbiguousOffset::Unambiguous { .. } => Resolution::Single(at(found.unambiguous())?),
@@ -189,11 +210,14 @@ mod schedule {
         }
 
         fn checked_add_seconds(&self, seconds: i64) -> Option<Self> {
-            self.0.checked_add(jiff::SignedDuration::from_secs(seconds)).ok().map(At)
+            self.time
+                .checked_add(jiff::SignedDuration::from_secs(seconds))
+                .ok()
+                .map(|time| self.another(time))
         }
 
         fn cmp_instant(&self, other: &Self) -> std::cmp::Ordering {
-            self.0.timestamp().cmp(&other.0.timestamp())
+            self.time.timestamp().cmp(&other.time.timestamp())
         }
     }
 }
@@ -262,6 +286,16 @@ mod tests {
             after("0 */30 * * * *", "Europe/Paris", "2026-10-25T00:00:00Z", 4),
             ["2026-10-25T00:30:00Z", "2026-10-25T01:00:00Z", "2026-10-25T01:30:00Z", "2026-10-25T02:00:00Z"]
         );
+    }
+
+    #[test]
+    fn what_comes_in_a_gap_only_is_found_out_soon() {
+        let trigger = CronTrigger {
+            schedule: "* * 2 * 3 SUN#2".to_owned(),
+            timezone: "America/New_York".to_owned(),
+            missed: Missed::default(),
+        };
+        assert_eq!(trigger.check().unwrap_err().code(), "trigger.invalid_schedule");
     }
 
     #[test]

@@ -122,11 +122,19 @@ impl Outbox for WrongOutbox {
 
     async fn fire(&self, row: &OutboxRow, scheduled_for: Timestamp) -> Result<bool> {
         match self.wrong {
-            Some(Wrong::FiresAsOftenAsAsked | Wrong::FiresWithoutATrigger) => {
+            Some(Wrong::FiresAsOftenAsAsked | Wrong::FiresWithoutATrigger | Wrong::FiresWhileDisabled) => {
                 self.inner.enqueue(row).await?;
                 Ok(true)
             }
             Some(Wrong::FiresOnceOnly) => self.inner.fire(row, Timestamp::MAX).await,
+            Some(Wrong::FiresEarly) => self.inner.fire(row, scheduled_for.min(self.clock.now())).await,
+            Some(Wrong::EarlyFiresTakeTheTime) => {
+                let answer = self.inner.fire(row, scheduled_for).await;
+                if answer.is_err() {
+                    self.inner.fire(row, self.clock.now()).await?;
+                }
+                answer
+            }
             Some(Wrong::FiresForEarlierTimes) => {
                 let has_fired = self.inner.fire(row, scheduled_for).await?;
                 if !has_fired {

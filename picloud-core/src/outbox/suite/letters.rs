@@ -177,8 +177,9 @@ async fn a_replayed_event_is_due_again_as_it_was(world: World) -> Result<()> {
     events.outbox.replay(events.app, ids[0]).await?;
     let worker = events.worker().await?;
     let claimed = events.claim(worker).await?;
-    let told: Vec<_> = claimed.iter().map(|claimed| (&claimed.row, claimed.attempt)).collect();
-    assert_eq!(told, [(&row, 1)]);
+    let told: Vec<_> =
+        claimed.iter().map(|claimed| (&claimed.row, claimed.attempt, claimed.replayed)).collect();
+    assert_eq!(told, [(&row, 1, true)]);
     Ok(())
 }
 

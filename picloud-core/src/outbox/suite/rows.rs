@@ -8,6 +8,7 @@ use crate::catalog::CatalogChange;
 use crate::conformance::{Case, Collection, World, case_list, together};
 use crate::kv::MAX_VALUE_BYTES;
 use crate::outbox::{EventKind, Fanout, FanoutRow, OutboxRow, Revision, Verdict};
+use crate::trigger::TriggerRecord;
 use crate::{AppId, CallCx, CxInner, EventId, ExecutionId, Json, Result, ScriptId, TriggerId};
 
 pub(super) fn cases() -> Vec<Case> {
@@ -15,6 +16,8 @@ pub(super) fn cases() -> Vec<Case> {
         a_trigger_fires_once_for_a_time,
         a_trigger_fires_for_no_time_before_its_last,
         a_trigger_that_is_gone_does_not_fire,
+        a_trigger_that_is_disabled_does_not_fire,
+        a_trigger_does_not_fire_before_its_time,
         a_row_that_fired_is_as_it_was_given_and_noticed,
         a_row_reads_back_as_it_was_stored,
         a_row_of_an_async_request_reads_back,
@@ -295,6 +298,28 @@ async fn a_trigger_that_is_gone_does_not_fire(world: World) -> Result<()> {
     let events = Events::new(world).await?;
     assert!(!events.outbox.fire(&events.row(), events.world.now()).await?);
     assert_eq!(events.waiting().await?, []);
+    Ok(())
+}
+
+async fn a_trigger_that_is_disabled_does_not_fire(world: World) -> Result<()> {
+    let (events, row) = with_trigger(world).await?;
+    let catalog = events.world.backend().catalog();
+    let triggers = catalog.snapshot(events.app).await?.map(|snapshot| snapshot.triggers).unwrap_or_default();
+    let disabled = triggers.into_iter().map(|trigger| TriggerRecord { enabled: false, ..trigger });
+    let changes: Vec<_> = disabled.map(CatalogChange::PutTrigger).collect();
+    catalog.apply(events.app, &changes, Revision(1)).await?;
+    assert!(!events.outbox.fire(&row, events.world.now()).await?);
+    assert_eq!(events.waiting().await?, []);
+    Ok(())
+}
+
+async fn a_trigger_does_not_fire_before_its_time(world: World) -> Result<()> {
+    let (events, row) = with_trigger(world).await?;
+    let now = events.world.now();
+    let answer = events.outbox.fire(&row, now.checked_add(HOUR).unwrap_or(now)).await;
+    assert_eq!(answer.map_err(|error| error.code().to_owned()), Err("outbox.too_early".to_owned()));
+    assert_eq!(events.waiting().await?, []);
+    assert!(events.outbox.fire(&another(&row), now).await?, "its time was not taken");
     Ok(())
 }
 

@@ -73,6 +73,9 @@ wrongs! {
     FiresOnceOnly: a_trigger_fires_once_for_a_time;
     FiresForEarlierTimes: a_trigger_fires_for_no_time_before_its_last;
     FiresWithoutATrigger: a_trigger_that_is_gone_does_not_fire;
+    FiresWhileDisabled: a_trigger_that_is_disabled_does_not_fire;
+    FiresEarly: a_trigger_does_not_fire_before_its_time;
+    EarlyFiresTakeTheTime: a_trigger_does_not_fire_before_its_time;
     FiresAnotherRow: a_row_that_fired_is_as_it_was_given_and_noticed;
     OpenLettersAreKeptForEver: old_letters_are_forgotten_open_or_not;
     YoungLettersAreForgotten: old_letters_are_forgotten_open_or_not;
