@@ -6,6 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::catalog::Catalog;
+use crate::docs::DocsService;
 use crate::execution::ExecutionStore;
 use crate::kv::KvService;
 use crate::outbox::Outbox;
@@ -23,6 +24,9 @@ pub trait Backend: Debug + Send + Sync + 'static {
 
     /// The KV service.
     fn kv(&self) -> Arc<dyn KvService>;
+
+    /// The docs service.
+    fn docs(&self) -> Arc<dyn DocsService>;
 
     /// Events on their way.
     fn outbox(&self) -> Arc<dyn Outbox>;
@@ -65,6 +69,10 @@ impl<B: Backend + ?Sized> Backend for Arc<B> {
 
     fn kv(&self) -> Arc<dyn KvService> {
         (**self).kv()
+    }
+
+    fn docs(&self) -> Arc<dyn DocsService> {
+        (**self).docs()
     }
 
     fn outbox(&self) -> Arc<dyn Outbox> {

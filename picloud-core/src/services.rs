@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::backend::Backend;
+use crate::docs::DocsService;
 use crate::kv::KvService;
 
 /// One `Arc<dyn …>` per room. Cloning is cheap.
@@ -11,16 +12,18 @@ use crate::kv::KvService;
 pub struct Services {
     /// Values under keys.
     pub kv: Arc<dyn KvService>,
+    /// Documents, found by what is in them.
+    pub docs: Arc<dyn DocsService>,
 }
 
 impl Services {
     /// A bundle of bare services: for backends. It asks for all of them, so that none is forgotten when one is added.
-    pub fn new(kv: Arc<dyn KvService>) -> Self {
-        Services { kv }
+    pub fn new(kv: Arc<dyn KvService>, docs: Arc<dyn DocsService>) -> Self {
+        Services { kv, docs }
     }
 
     /// The services of a backend, bare: the guard comes on top when [`Picloud`](crate::Picloud) starts.
     pub fn from_backend(backend: &dyn Backend) -> Self {
-        Services::new(backend.kv())
+        Services::new(backend.kv(), backend.docs())
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use picloud_core::catalog::Catalog;
+use picloud_core::docs::DocsService;
 use picloud_core::execution::{ExecutionRecord, ExecutionStore};
 use picloud_core::kv::KvService;
 use picloud_core::outbox::Outbox;
@@ -10,9 +11,11 @@ use picloud_core::{AppId, Backend, Clock, Result, SystemClock, Transaction, asyn
 
 use crate::catalog::MemoryCatalog;
 use crate::clock::TestClock;
+use crate::docs::MemoryDocs;
 use crate::execution_log::ExecutionLog;
 use crate::kv::MemoryKv;
 use crate::outbox::MemoryOutbox;
+use crate::room::Room;
 use crate::tables::Shared;
 use crate::transaction::MemoryTransaction;
 
@@ -59,7 +62,11 @@ impl Backend for MemoryBackend {
     }
 
     fn kv(&self) -> Arc<dyn KvService> {
-        Arc::new(MemoryKv::new(self.tables.clone()))
+        Arc::new(MemoryKv(Room::new(self.tables.clone())))
+    }
+
+    fn docs(&self) -> Arc<dyn DocsService> {
+        Arc::new(MemoryDocs(Room::new(self.tables.clone())))
     }
 
     fn outbox(&self) -> Arc<dyn Outbox> {

@@ -2,18 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
-use std::sync::Arc;
 use std::time::Duration;
 
 use picloud_core::kv::{Entry, Key, KvError, KvEvent, KvOp, KvService, ListOptions, SetOptions};
-use picloud_core::outbox::{EventKind, OutboxRow};
+use picloud_core::outbox::EventKind;
 use picloud_core::page::{ListId, Page, clamp_page_size};
 use picloud_core::{AppId, CallCx, CollectionName, Json, Result, Timestamp, async_trait};
 
-use crate::catalog::App;
 use crate::clock::later;
-use crate::tables::{Shared, Tables, check_revision, rows_of};
-use crate::transaction::Inside;
+use crate::room::{Room, Store};
+use crate::tables::{check_revision, rows_of};
 
 /// Fewest writes between two sweeps.
 const SWEEP_EVERY: usize = 1_024;
@@ -98,90 +96,43 @@ enum Change {
     Remove,
 }
 
-/// What a write works on: the tables, or the copy of a transaction.
-struct Store<'a> {
-    apps: &'a BTreeMap<AppId, App>,
-    kv: &'a mut Collections,
-    rows: &'a mut Vec<OutboxRow>,
-}
-
 impl Store<'_> {
     /// The one way in which an entry changes: `decide` sees the present entry and answers what becomes of it, `None` for
     /// nothing. Answers whether there was a change; its outbox rows are stored with it.
-    fn change(
+    fn change_entry(
         &mut self,
         at: &At<'_>,
         key: &Key,
         decide: impl FnOnce(Option<&Stored>) -> Result<Option<Change>>,
     ) -> Result<bool> {
         check_revision(self.apps, at.cx)?;
-        let before = self.kv.get(at, key).cloned();
+        let before = self.data.kv.get(at, key).cloned();
         let Some(change) = decide(before.as_ref())? else { return Ok(false) };
         let (op, value) = match (&before, &change) {
             (_, Change::Remove) => (KvOp::Delete, None),
             (None, Change::Put(stored)) => (KvOp::Insert, Some(stored.value.clone())),
             (Some(_), Change::Put(stored)) => (KvOp::Update, Some(stored.value.clone())),
         };
-        let version = self.kv.last_version + 1;
+        let version = self.data.kv.last_version + 1;
         self.rows.extend(rows_of(at.cx, EventKind::Kv, op.as_str(), at.now, || {
             let (collection, key) = (at.collection.clone(), key.clone());
             let prev_value = before.map(|stored| stored.value);
             KvEvent { collection, key, op, value, prev_value, version }.to_json()
         }));
-        self.kv.put(at, key, change);
+        self.data.kv.put(at, key, change);
         Ok(true)
     }
 }
 
+/// The service.
 #[derive(Debug)]
-pub(crate) struct MemoryKv {
-    shared: Arc<Shared>,
-    inside: Option<Arc<Inside>>,
-}
-
-impl MemoryKv {
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        MemoryKv { shared, inside: None }
-    }
-
-    /// The service inside a transaction.
-    pub(crate) fn inside(shared: Arc<Shared>, inside: Arc<Inside>) -> Self {
-        MemoryKv { shared, inside: Some(inside) }
-    }
-
-    fn read<R>(&self, read: impl FnOnce(&Collections) -> Result<R>) -> Result<R> {
-        match &self.inside {
-            Some(inside) => inside.with(|work| read(&work.kv)),
-            None => read(&self.shared.lock().kv),
-        }
-    }
-
-    async fn write<R>(&self, write: impl FnOnce(&mut Store<'_>) -> Result<R>) -> Result<R> {
-        if let Some(inside) = &self.inside {
-            let tables = self.shared.lock();
-            return inside.with(|work| {
-                write(&mut Store { apps: &tables.apps, kv: &mut work.kv, rows: &mut work.rows })
-            });
-        }
-        let mut rows = Vec::new();
-        let mut guard = self.shared.lock_to_write().await;
-        let Tables { apps, kv, outbox, .. } = &mut *guard;
-        let answer = write(&mut Store { apps, kv, rows: &mut rows })?;
-        let is_silent = rows.is_empty();
-        rows.into_iter().for_each(|row| outbox.push(row, self.shared.clock.now()));
-        drop(guard);
-        if !is_silent {
-            self.shared.notice();
-        }
-        Ok(answer)
-    }
-}
+pub(crate) struct MemoryKv(pub(crate) Room);
 
 #[async_trait]
 impl KvService for MemoryKv {
     async fn get(&self, cx: &CallCx, collection: &CollectionName, key: &Key) -> Result<Option<Json>> {
         let at = At::new(cx, collection);
-        self.read(|kv| Ok(kv.get(&at, key).map(|stored| stored.value.clone())))
+        self.0.read(|data| Ok(data.kv.get(&at, key).map(|stored| stored.value.clone())))
     }
 
     async fn get_many(
@@ -191,8 +142,8 @@ impl KvService for MemoryKv {
         keys: &[Key],
     ) -> Result<Vec<Option<Json>>> {
         let at = At::new(cx, collection);
-        self.read(|kv| {
-            Ok(keys.iter().map(|key| kv.get(&at, key).map(|stored| stored.value.clone())).collect())
+        self.0.read(|data| {
+            Ok(keys.iter().map(|key| data.kv.get(&at, key).map(|stored| stored.value.clone())).collect())
         })
     }
 
@@ -207,30 +158,31 @@ impl KvService for MemoryKv {
         let at = At::new(cx, collection);
         let expires_at = options.ttl_seconds.map(|seconds| later(at.now, Duration::from_secs(seconds)));
         let put = Change::Put(Stored { value: value.clone(), expires_at });
-        self.write(|store| store.change(&at, key, |_| Ok(Some(put)))).await?;
+        self.0.write(|store| store.change_entry(&at, key, |_| Ok(Some(put)))).await?;
         Ok(())
     }
 
     async fn delete(&self, cx: &CallCx, collection: &CollectionName, key: &Key) -> Result<bool> {
         let at = At::new(cx, collection);
-        self.write(|store| store.change(&at, key, |before| Ok(before.map(|_| Change::Remove)))).await
+        self.0.write(|store| store.change_entry(&at, key, |before| Ok(before.map(|_| Change::Remove)))).await
     }
 
     async fn increment(&self, cx: &CallCx, collection: &CollectionName, key: &Key, by: i64) -> Result<i64> {
         let at = At::new(cx, collection);
         let mut sum = by;
-        self.write(|store| {
-            store.change(&at, key, |before| {
-                if let Some(before) = before {
-                    // Canonical text of an integer is what `i64` reads and nothing else.
-                    let number: i64 = before.value.as_str().parse().map_err(|_| KvError::NotAnInteger)?;
-                    sum = number.checked_add(by).ok_or(KvError::Overflow)?;
-                }
-                let expires_at = before.and_then(|before| before.expires_at);
-                Ok(Some(Change::Put(Stored { value: Json::from_canonical(sum.to_string()), expires_at })))
+        self.0
+            .write(|store| {
+                store.change_entry(&at, key, |before| {
+                    if let Some(before) = before {
+                        // Canonical text of an integer is what `i64` reads and nothing else.
+                        let number: i64 = before.value.as_str().parse().map_err(|_| KvError::NotAnInteger)?;
+                        sum = number.checked_add(by).ok_or(KvError::Overflow)?;
+                    }
+                    let expires_at = before.and_then(|before| before.expires_at);
+                    Ok(Some(Change::Put(Stored { value: Json::from_canonical(sum.to_string()), expires_at })))
+                })
             })
-        })
-        .await?;
+            .await?;
         Ok(sum)
     }
 
@@ -243,14 +195,15 @@ impl KvService for MemoryKv {
         value: &Json,
     ) -> Result<bool> {
         let at = At::new(cx, collection);
-        self.write(|store| {
-            store.change(&at, key, |before| {
-                let as_expected = before.map(|before| &before.value) == expected;
-                let expires_at = before.and_then(|before| before.expires_at);
-                Ok(as_expected.then(|| Change::Put(Stored { value: value.clone(), expires_at })))
+        self.0
+            .write(|store| {
+                store.change_entry(&at, key, |before| {
+                    let as_expected = before.map(|before| &before.value) == expected;
+                    let expires_at = before.and_then(|before| before.expires_at);
+                    Ok(as_expected.then(|| Change::Put(Stored { value: value.clone(), expires_at })))
+                })
             })
-        })
-        .await
+            .await
     }
 
     async fn list(
@@ -280,8 +233,9 @@ impl KvService for MemoryKv {
             (None, Some(first)) => Bound::Included(first),
             (None, None) => Bound::Unbounded,
         };
-        self.read(|kv| {
-            let mut found = kv
+        self.0.read(|data| {
+            let mut found = data
+                .kv
                 .collection(cx.app(), collection)
                 .into_iter()
                 .flat_map(|collection| collection.range((start, Bound::Unbounded)))
@@ -298,16 +252,19 @@ impl KvService for MemoryKv {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use picloud_core::{Backend, CxInner};
 
     use super::*;
     use crate::MemoryBackend;
+    use crate::tables::Shared;
 
     #[tokio::test]
     async fn expired_entries_do_not_pile_up() {
         let (backend, clock) = MemoryBackend::with_test_clock();
         let shared = Arc::new(Shared::new(backend.clock()));
-        let kv = MemoryKv::new(shared.clone());
+        let kv = MemoryKv(Room::new(shared.clone()));
         let mut inner = CxInner::new(AppId::new());
         inner.clock = backend.clock();
         let cx = CallCx::from(inner);
@@ -319,7 +276,7 @@ mod tests {
             clock.advance(Duration::from_millis(100));
         }
 
-        let held = shared.lock().kv.collection(cx.app(), &collection).unwrap().len();
+        let held = shared.lock().data.kv.collection(cx.app(), &collection).unwrap().len();
         assert!(held < 3 * SWEEP_EVERY, "{held} entries are held although only ten are alive");
     }
 }

@@ -33,9 +33,11 @@
 mod backend;
 mod catalog;
 mod clock;
+mod docs;
 mod execution_log;
 mod kv;
 mod outbox;
+mod room;
 mod tables;
 mod transaction;
 

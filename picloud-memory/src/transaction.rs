@@ -6,7 +6,9 @@ use std::time::Instant;
 use picloud_core::outbox::OutboxRow;
 use picloud_core::{MAX_TRANSACTION, Result, Services, Transaction, async_trait, tx_closed};
 
-use crate::kv::{Collections, MemoryKv};
+use crate::docs::MemoryDocs;
+use crate::kv::MemoryKv;
+use crate::room::{Data, Room};
 use crate::tables::Shared;
 
 /// While it is open nobody else writes to the services: the shortest way to be right, and dear only to those who keep
@@ -28,7 +30,7 @@ pub(crate) struct Inside {
 /// What would be stored.
 #[derive(Debug)]
 pub(crate) struct Work {
-    pub(crate) kv: Collections,
+    pub(crate) data: Data,
     pub(crate) rows: Vec<OutboxRow>,
 }
 
@@ -50,8 +52,8 @@ impl Inside {
 impl MemoryTransaction {
     pub(crate) async fn begin(shared: &Arc<Shared>) -> Self {
         let until = Instant::now() + MAX_TRANSACTION;
-        let (number, kv) = shared.begin(until).await;
-        let work = Mutex::new(Some(Work { kv, rows: Vec::new() }));
+        let (number, data) = shared.begin(until).await;
+        let work = Mutex::new(Some(Work { data, rows: Vec::new() }));
         MemoryTransaction { inside: Arc::new(Inside { shared: shared.clone(), number, until, work }) }
     }
 }
@@ -59,17 +61,18 @@ impl MemoryTransaction {
 #[async_trait]
 impl Transaction for MemoryTransaction {
     fn services(&self) -> Services {
-        Services::new(Arc::new(MemoryKv::inside(self.inside.shared.clone(), self.inside.clone())))
+        let room = Room::inside(self.inside.shared.clone(), self.inside.clone());
+        Services::new(Arc::new(MemoryKv(room.clone())), Arc::new(MemoryDocs(room)))
     }
 
     async fn commit(self: Box<Self>) -> Result<()> {
         let Inside { shared, number, .. } = &*self.inside;
-        let Work { kv, rows } = self.inside.take().ok_or_else(tx_closed)?;
+        let Work { data, rows } = self.inside.take().ok_or_else(tx_closed)?;
         let is_silent = rows.is_empty();
         let now = shared.clock.now();
         shared
             .end(*number, |tables| {
-                tables.kv = kv;
+                tables.data = data;
                 rows.into_iter().for_each(|row| tables.outbox.push(row, now));
             })
             .ok_or_else(tx_closed)?;

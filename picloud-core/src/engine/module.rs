@@ -361,6 +361,16 @@ impl IntoScript for Raw {
     }
 }
 
+/// An answer that is canonical text of ours, with values in up to three containers. `None` is `()`.
+#[derive(Debug)]
+pub(crate) struct Around(pub(crate) Option<Json>);
+
+impl IntoScript for Around {
+    fn to_script(&self) -> Result<Dynamic> {
+        self.0.as_ref().map_or(Ok(Dynamic::UNIT), convert::from_payload)
+    }
+}
+
 /// The handle that a method is called on: the first parameter after the context.
 #[derive(Debug, Clone)]
 pub struct This<T>(pub T);

@@ -3,6 +3,7 @@
 //! Here a call is checked against the capability it needs, its deadline and the limits on what it brings, and a
 //! write is given the outbox rows that it must commit. A backend sees only what passed.
 
+mod docs;
 mod kv;
 
 use std::fmt::Debug;
@@ -42,7 +43,10 @@ pub(crate) const ATTEMPTS: usize = 8;
 
 /// Wraps the services of a backend, or of a transaction.
 pub(crate) fn guarded(services: Services, door: &Door) -> Services {
-    Services { kv: Arc::new(kv::GuardedKv::new(services.kv, door.clone())) }
+    Services {
+        kv: Arc::new(kv::GuardedKv::new(services.kv, door.clone())),
+        docs: Arc::new(docs::GuardedDocs::new(services.docs, door.clone())),
+    }
 }
 
 /// What all guarded services share.

@@ -46,6 +46,11 @@ pub enum EventSource<'a> {
         /// The key.
         key: &'a Key,
     },
+    /// A write to a document.
+    Docs {
+        /// The collection.
+        collection: &'a CollectionName,
+    },
 }
 
 /// One matching trigger, for one operation.

@@ -21,6 +21,8 @@ id!(
 pub enum EventKind {
     /// A write to the KV service; the payload is a [`KvEvent`](crate::kv::KvEvent).
     Kv,
+    /// A write to a document; the payload is a [`DocsEvent`](crate::docs::DocsEvent).
+    Docs,
     /// A request to an async route.
     Http,
     /// A kind that this version does not know: written by a newer one, and left to nodes that know it.
@@ -33,6 +35,7 @@ impl EventKind {
     pub const fn as_str(self) -> &'static str {
         match self {
             EventKind::Kv => "kv",
+            EventKind::Docs => "docs",
             EventKind::Http => "http",
             EventKind::Unknown => "unknown",
         }
@@ -42,6 +45,7 @@ impl EventKind {
     pub fn from_word(word: &str) -> Self {
         match word {
             "kv" => EventKind::Kv,
+            "docs" => EventKind::Docs,
             "http" => EventKind::Http,
             _ => EventKind::Unknown,
         }

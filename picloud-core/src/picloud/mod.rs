@@ -1,6 +1,7 @@
 //! The handle: builder, start, shutdown.
 
 mod app;
+mod collections;
 mod config;
 mod control;
 mod self_test;
@@ -10,7 +11,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-pub use app::{Accepted, App, AppTransaction, KvCollection, Script};
+pub use app::{Accepted, App, AppTransaction, Script};
+pub use collections::{DocsCollection, KvCollection};
 pub use config::PicloudConfig;
 use control::Control;
 
@@ -150,7 +152,11 @@ impl PicloudBuilder {
             log: log.clone(),
         };
         let services = guard::guarded(self.services, &door);
-        let mut modules = vec![crate::log::script_module(), crate::kv::script_module(services.kv.clone())];
+        let mut modules = vec![
+            crate::log::script_module(),
+            crate::kv::script_module(services.kv.clone()),
+            crate::docs::script_module(services.docs.clone()),
+        ];
         modules.extend(self.modules);
         let toolbox = Arc::new(Toolbox::new(config.limits.clone(), modules)?);
         let control = Control::start()?;

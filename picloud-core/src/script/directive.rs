@@ -27,7 +27,7 @@ pub(crate) struct RouteDirective {
     pub(crate) at: Position,
 }
 
-/// `//! on kv GLOB [OPS]`.
+/// `//! on kv GLOB [OPS]` or `//! on docs GLOB [OPS]`.
 #[derive(Debug, PartialEq)]
 pub(crate) struct TriggerDirective {
     pub(crate) kind: TriggerKind,
@@ -47,7 +47,7 @@ pub(crate) struct Mistake {
 const LATER: [&str; 4] = ["cron", "queue", "module", "every"];
 
 /// Sources of events of a later version.
-const LATER_SOURCES: [&str; 5] = ["docs", "files", "pubsub", "dead_letter", "email"];
+const LATER_SOURCES: [&str; 4] = ["files", "pubsub", "dead_letter", "email"];
 
 /// Reads the directives at the top of a source. Blank lines and comments may stand between them; the first other
 /// line ends them. Every mistake is reported, not just the first.
@@ -159,7 +159,7 @@ fn route(line: &mut Line<'_>, directive: &Word<'_>) -> Result<RouteDirective, Mi
 }
 
 /// Sources of events, with what stands behind each.
-const SOURCES: &str = "on kv COLLECTION [OPS]";
+const SOURCES: &str = "on kv COLLECTION [OPS] or on docs COLLECTION [OPS]";
 
 fn trigger<'a>(line: &mut Line<'a>, directive: &Word<'a>) -> Result<(TriggerDirective, Word<'a>), Mistake> {
     let usage = format!("a trigger reads: {SOURCES}, as in on kv orders:* insert,update");
@@ -173,6 +173,7 @@ fn trigger<'a>(line: &mut Line<'a>, directive: &Word<'a>) -> Result<(TriggerDire
     }
     let read: fn(&mut Line<'a>, &Word<'a>) -> Result<TriggerKind, Mistake> = match source.text {
         "kv" => |line, glob| collection_trigger(line, glob).map(TriggerKind::Kv),
+        "docs" => |line, glob| collection_trigger(line, glob).map(TriggerKind::Docs),
         other => {
             return Err(
                 source.mistake("directive.unknown", format!("{other:?} is not a source of events; {usage}"))
@@ -310,6 +311,7 @@ mod tests {
         assert_eq!(mistake("//! on pubsub order.*"), (1, 8, "directive.unavailable".to_owned()));
         assert_eq!(mistake("//! on moon full"), (1, 8, "directive.unknown".to_owned()));
         assert_eq!(mistake("//! on kv orders*"), (1, 11, "trigger.invalid_glob".to_owned()));
+        assert_eq!(mistake("//! on docs orders insert"), (1, 20, "trigger.invalid_op".to_owned()));
         assert_eq!(mistake("//! on kv orders insert,upsert"), (1, 18, "trigger.invalid_op".to_owned()));
         assert_eq!(mistake("//! on kv orders insert update"), (1, 25, "directive.unexpected".to_owned()));
         assert_eq!(mistake("//! on kv a\n//! on kv a"), (2, 11, "directive.repeated".to_owned()));
@@ -323,11 +325,12 @@ mod tests {
 
     #[test]
     fn triggers_and_async_routes_are_read() {
-        let (found, mistakes) =
-            parse("//! on kv orders:* insert,update\n//! on kv *\n//! route POST /hook async");
+        let (found, mistakes) = parse(
+            "//! on kv orders:* insert,update\n//! on kv *\n//! on docs * create\n//! route POST /hook async",
+        );
         assert_eq!(mistakes, []);
         let kinds: Vec<_> = found.triggers.iter().map(|trigger| trigger.kind.to_string()).collect();
-        assert_eq!(kinds, ["kv orders:* insert,update", "kv *"]);
+        assert_eq!(kinds, ["kv orders:* insert,update", "kv *", "docs * create"]);
         assert_eq!(found.routes[0].dispatch_mode, DispatchMode::Async);
     }
 

@@ -16,4 +16,4 @@ pub use collection::{CollectionOp, CollectionTrigger};
 pub use glob::CollectionGlob;
 pub use retry::{Backoff, RetryPolicy};
 pub(crate) use table::TriggerTable;
-pub use types::{KvTrigger, Registrant, TriggerConfig, TriggerKind, TriggerRecord};
+pub use types::{DocsTrigger, KvTrigger, Registrant, TriggerConfig, TriggerKind, TriggerRecord};

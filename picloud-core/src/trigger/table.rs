@@ -14,6 +14,7 @@ pub(crate) struct TriggerTable {
     revision: Revision,
     by_id: HashMap<TriggerId, Arc<TriggerRecord>>,
     kv: CollectionTable,
+    docs: CollectionTable,
     /// What a write takes along that nothing matches: shared, so that it costs nothing.
     nothing: Arc<Fanout>,
 }
@@ -24,6 +25,7 @@ impl TriggerTable {
             revision,
             by_id: HashMap::new(),
             kv: CollectionTable::default(),
+            docs: CollectionTable::default(),
             nothing: Arc::new(Fanout { revision: Some(revision), rows: Vec::new() }),
         };
         for trigger in triggers {
@@ -39,6 +41,7 @@ impl TriggerTable {
         let (id, script) = (trigger.id, trigger.script);
         match &trigger.kind {
             TriggerKind::Kv(kv) => self.kv.add(kv, id, script),
+            TriggerKind::Docs(docs) => self.docs.add(docs, id, script),
             TriggerKind::Unknown => {}
         }
     }
@@ -56,6 +59,7 @@ impl TriggerTable {
     pub(crate) fn fanout(&self, source: &EventSource<'_>) -> Arc<Fanout> {
         let rows = match source {
             EventSource::Kv { collection, .. } => self.kv.matching(collection),
+            EventSource::Docs { collection } => self.docs.matching(collection),
         };
         if rows.is_empty() {
             return self.nothing.clone();

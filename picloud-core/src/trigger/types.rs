@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{CollectionTrigger, RetryPolicy};
 use crate::authz::{Principal, PrincipalKind};
+use crate::docs::DocsOp;
 use crate::kv::KvOp;
 use crate::route::DispatchMode;
 use crate::script::Owner;
@@ -55,6 +56,8 @@ impl TriggerRecord {
 pub enum TriggerKind {
     /// Writes to the KV service.
     Kv(KvTrigger),
+    /// Writes to documents.
+    Docs(DocsTrigger),
     /// A kind that this version of picloud does not know: stored by a newer one. It matches nothing here, and what
     /// waits for it is left to nodes that know it.
     #[serde(other)]
@@ -66,6 +69,7 @@ impl TriggerKind {
     pub const fn as_str(&self) -> &'static str {
         match self {
             TriggerKind::Kv(_) => "kv",
+            TriggerKind::Docs(_) => "docs",
             TriggerKind::Unknown => "unknown",
         }
     }
@@ -77,6 +81,7 @@ impl std::fmt::Display for TriggerKind {
         f.write_str(self.as_str())?;
         match self {
             TriggerKind::Kv(kv) => write!(f, " {kv}"),
+            TriggerKind::Docs(docs) => write!(f, " {docs}"),
             TriggerKind::Unknown => Ok(()),
         }
     }
@@ -84,6 +89,9 @@ impl std::fmt::Display for TriggerKind {
 
 /// Watches writes to the KV service.
 pub type KvTrigger = CollectionTrigger<KvOp>;
+
+/// Watches writes to documents.
+pub type DocsTrigger = CollectionTrigger<DocsOp>;
 
 /// Who registered a trigger: enough to look the principal up at each run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

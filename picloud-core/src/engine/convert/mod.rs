@@ -50,13 +50,14 @@ pub(crate) fn from_json(json: &Json) -> Result<Dynamic> {
     parse_text(json.as_str())
 }
 
-/// The payload of an event as a script value: a map that may hold values as deep as values may be.
+/// Text of ours as a script value: containers, such as a payload or a page of documents, around values that may be as deep
+/// as values may be.
 ///
 /// # Errors
 /// As [`from_json`].
 pub(crate) fn from_payload(json: &Json) -> Result<Dynamic> {
     json_canonical::read(json.as_str(), |trace, deserializer| {
-        trace.extra_depth = 1;
+        trace.extra_depth = 3;
         read::Value::new(trace).deserialize(deserializer)
     })
 }
