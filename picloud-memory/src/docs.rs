@@ -177,8 +177,13 @@ impl DocsService for MemoryDocs {
             Ok(found)
         })?;
         found.sort_by(|(one, _), (two, _)| one.compare(two, query.sort()));
-        let page = found.into_iter().take(query.limit() + 1).map(|(_, document)| document);
-        query.page(cx.app(), collection, page.collect())
+        let mut pager = query.pager(cx.app(), collection);
+        for (_, document) in found {
+            if !pager.take(document)? {
+                break;
+            }
+        }
+        pager.page()
     }
 
     async fn count(&self, cx: &CallCx, collection: &CollectionName, filter: &Filter) -> Result<u64> {

@@ -72,8 +72,10 @@ pub(crate) struct Migration {
 }
 
 /// Every step, in order.
-pub(crate) const MIGRATIONS: &[Migration] =
-    &[Migration { version: 1, name: "first", text: include_str!("../migrations/0001_first.sql") }];
+pub(crate) const MIGRATIONS: &[Migration] = &[
+    Migration { version: 1, name: "first", text: include_str!("../migrations/0001_first.sql") },
+    Migration { version: 2, name: "docs", text: include_str!("../migrations/0002_docs.sql") },
+];
 
 /// The version of a schema that is up to date.
 pub(crate) fn latest() -> i32 {
@@ -206,10 +208,11 @@ mod tests {
                 (migration.version, hex)
             })
             .collect();
-        assert_eq!(checksums, [(1, FIRST.to_owned())]);
+        assert_eq!(checksums, [(1, FIRST.to_owned()), (2, DOCS.to_owned())]);
     }
 
     const FIRST: &str = "a838e3917b621ca0b09b7931a33475ecf2a1b8a153479cdbe8131eaa3d7dff78";
+    const DOCS: &str = "f95a04d64806c50c5a15905b8a8301da048ddea9298d6b0715a7739578f1e49e";
 
     #[test]
     fn versions_grow_by_one() {

@@ -13,6 +13,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use crate::backend::Inner;
+use crate::docs::PostgresDocs;
 use crate::error::of_database;
 use crate::kv::PostgresKv;
 use crate::lane_connection::{LaneConnection, in_time};
@@ -127,7 +128,11 @@ impl PostgresTransaction {
 #[async_trait]
 impl Transaction for PostgresTransaction {
     fn services(&self) -> Services {
-        Services::new(Arc::new(PostgresKv::new(self.backend.clone(), Source::Inside(self.inside.clone()))))
+        let source = Source::Inside(self.inside.clone());
+        Services::new(
+            Arc::new(PostgresKv::new(self.backend.clone(), source.clone())),
+            Arc::new(PostgresDocs::new(self.backend.clone(), source)),
+        )
     }
 
     async fn commit(self: Box<Self>) -> Result<()> {

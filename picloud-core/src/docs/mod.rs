@@ -39,7 +39,7 @@ use crate::{CallCx, Result};
 /// - Writing equal data is an update like any other.
 /// - With [`WriteOptions::if_version`] a write takes place only if the document has that version. A missing document has
 ///   none: updating it is [`DocsError::NotFound`], deleting it answers `false`.
-/// - What a query finds is what [`Filter::matches`] says, in the order of [`Query::position_of`].
+/// - What a query finds is what [`Filter::matches`] says, in the order of [`Place::compare`](filter::Place::compare).
 /// - Names, data, patches and queries were checked before a backend sees them.
 ///
 /// Dropping the future of a write leaves it open whether the write took place; it is never half done.
@@ -89,8 +89,8 @@ pub trait DocsService: Debug + Send + Sync + 'static {
         options: &WriteOptions,
     ) -> Result<bool>;
 
-    /// A page of the documents that a query finds; its cursor is `None` when nothing follows. [`Query::page`] makes it
-    /// of the documents in their order.
+    /// A page of the documents that a query finds; its cursor is `None` when nothing follows. [`Query::pager`]
+    /// makes it of the documents in their order.
     ///
     /// Documents that match and keep their place during the whole walk are found exactly once, whatever else changes.
     ///

@@ -56,7 +56,7 @@ mod tests;
 
 pub use order::{canonical_numbers, values_order};
 pub use path::{MAX_PATH_BYTES, Path};
-pub use query::Query;
+pub use query::{Pager, Query};
 pub use sort::{MAX_SORT_CHARS, Place, Sort, SortKey};
 
 /// A parsed JSON value, as the operands of conditions are.

@@ -120,7 +120,9 @@ fn sort_part(value: &Value) -> Result<Sort> {
                 (Some(entry), None) => entry,
                 // Maps do not remember which came first.
                 _ => {
-                    return Err(invalid("$sort by several paths is an array, as in [#{ age: -1 }, \"name\"]"));
+                    return Err(invalid(
+                        "$sort by several paths is an array, as in [#{ age: -1 }, \"name\"]",
+                    ));
                 }
             }
         }

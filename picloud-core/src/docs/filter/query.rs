@@ -102,36 +102,65 @@ impl Query {
         Ok(self.list(app, collection).cursor(text.as_str()))
     }
 
-    /// The page of an app's collection that begins with these documents, which match and are in order: as many as there
-    /// are, or one more than the limit. Selects what was asked for.
+    /// A page of an app's collection in the making.
+    pub fn pager<'a>(&'a self, app: AppId, collection: &'a CollectionName) -> Pager<'a> {
+        Pager { query: self, app, collection, items: Vec::new(), bytes: 0, last: None, more: false }
+    }
+}
+
+/// Makes a page of the documents that a query finds, handed over in their order. It ends the page at the limit, makes the
+/// cursor, and selects what was asked for.
+#[derive(Debug)]
+pub struct Pager<'a> {
+    query: &'a Query,
+    app: AppId,
+    collection: &'a CollectionName,
+    items: Vec<Document>,
+    bytes: usize,
+    /// The last document that fits.
+    last: Option<Place>,
+    more: bool,
+}
+
+impl Pager<'_> {
+    /// Takes the next document; answers whether it wants another one. The first that does not fit tells that the page is
+    /// not the last.
     ///
     /// # Errors
     /// [`DocsError::TooMuchFound`].
-    pub fn page(
-        &self,
-        app: AppId,
-        collection: &CollectionName,
-        mut found: Vec<Document>,
-    ) -> Result<Page<Document>> {
-        let limit = self.limit();
-        let more = found.len() > limit;
-        found.truncate(limit);
-        let mut cursor = None;
-        if let Some(last) = found.last().filter(|_| more) {
-            let place = self.place_of(last, &last.data.to_value()?);
-            cursor = Some(self.cursor_after(app, collection, &place)?);
+    pub fn take(&mut self, mut document: Document) -> Result<bool> {
+        let limit = self.query.limit();
+        if self.items.len() == limit {
+            self.more = true;
+            return Ok(false);
         }
-        let mut bytes = 0;
-        for document in &mut found {
-            if let Some(paths) = &self.select {
-                document.data = selected(&document.data, paths)?;
-            }
-            bytes += document.data.len();
-            if bytes > MAX_FOUND_BYTES {
-                return Err(DocsError::TooMuchFound.into());
-            }
+        if self.items.len() + 1 == limit {
+            self.last = Some(self.query.place_of(&document, &document.data.to_value()?));
         }
-        Ok(Page { items: found, cursor })
+        if let Some(paths) = &self.query.select {
+            document.data = selected(&document.data, paths)?;
+        }
+        self.bytes += document.data.len();
+        if self.bytes > MAX_FOUND_BYTES {
+            return Err(DocsError::TooMuchFound.into());
+        }
+        self.items.push(document);
+        Ok(true)
+    }
+
+    /// How many more it wants.
+    pub fn missing(&self) -> usize {
+        if self.more { 0 } else { self.query.limit() + 1 - self.items.len() }
+    }
+
+    /// The page.
+    ///
+    /// # Errors
+    /// None that are known.
+    pub fn page(self) -> Result<Page<Document>> {
+        let last = self.last.filter(|_| self.more);
+        let cursor = last.map(|last| self.query.cursor_after(self.app, self.collection, &last));
+        Ok(Page { items: self.items, cursor: cursor.transpose()? })
     }
 }
 
