@@ -1,6 +1,6 @@
 //! The docs service.
 
-mod jsonpath;
+pub(crate) mod jsonpath;
 
 use std::sync::Arc;
 

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use picloud_core::docs::DocsService;
 use picloud_core::kv::{Key, KvService, SetOptions};
 use picloud_core::outbox::{FanoutRow, Outbox, OutboxRow};
 use picloud_core::{
@@ -16,6 +17,7 @@ use picloud_core::{
 };
 use picloud_memory::MemoryBackend;
 
+use crate::docs::WrongDocs;
 use crate::kv::WrongKv;
 use kv::TxKv;
 pub(crate) use wrong::Wrong;
@@ -25,14 +27,20 @@ pub(crate) struct WrongTransactions {
     wrong: Option<Wrong>,
     memory: MemoryBackend,
     kv: Arc<WrongKv>,
+    docs: Arc<WrongDocs>,
     born: Timestamp,
     begun: AtomicUsize,
 }
 
 impl WrongTransactions {
-    pub(crate) fn new(memory: MemoryBackend, kv: Arc<WrongKv>, wrong: Option<Wrong>) -> Self {
+    pub(crate) fn new(
+        memory: MemoryBackend,
+        kv: Arc<WrongKv>,
+        docs: Arc<WrongDocs>,
+        wrong: Option<Wrong>,
+    ) -> Self {
         let born = memory.clock().now();
-        WrongTransactions { wrong, memory, kv, born, begun: AtomicUsize::new(0) }
+        WrongTransactions { wrong, memory, kv, docs, born, begun: AtomicUsize::new(0) }
     }
 
     pub(crate) async fn begin(&self) -> Result<Box<dyn Transaction>> {
@@ -42,12 +50,13 @@ impl WrongTransactions {
         }
         let is_real = !matches!(self.wrong, Some(Wrong::ThereIsNone | Wrong::TheLastCommitWins));
         let inner = if is_real { Some(self.memory.transaction().await?) } else { None };
-        let inside = match &inner {
-            Some(inner) => inner.services().kv,
-            None => self.memory.kv(),
+        let (inside, docs) = match &inner {
+            Some(inner) => (inner.services().kv, inner.services().docs),
+            None => (self.memory.kv(), self.memory.docs()),
         };
         // What is wrong with the service outside is wrong with the one inside.
         let kv = Arc::new(self.kv.inside(inside));
+        let docs = Arc::new(self.docs.inside(docs));
         let state = Arc::new(State {
             wrong: self.wrong,
             memory: self.memory.clone(),
@@ -56,7 +65,7 @@ impl WrongTransactions {
             services: AtomicUsize::new(0),
             work: Mutex::default(),
         });
-        Ok(Box::new(WrongTransaction { inner, kv, state }))
+        Ok(Box::new(WrongTransaction { inner, kv, docs, state }))
     }
 }
 
@@ -96,6 +105,7 @@ impl State {
 struct WrongTransaction {
     inner: Option<Box<dyn Transaction>>,
     kv: Arc<dyn KvService>,
+    docs: Arc<dyn DocsService>,
     state: Arc<State>,
 }
 
@@ -104,7 +114,8 @@ impl Transaction for WrongTransaction {
     fn services(&self) -> Services {
         let is_good = self.state.services.fetch_add(1, Ordering::Relaxed) == 0;
         let is_good = is_good || !self.state.is(Wrong::ServicesAreGoodOnce);
-        Services::new(Arc::new(TxKv { inside: self.kv.clone(), state: self.state.clone(), is_good }))
+        let kv = TxKv { inside: self.kv.clone(), state: self.state.clone(), is_good };
+        Services::new(Arc::new(kv), self.docs.clone())
     }
 
     async fn commit(mut self: Box<Self>) -> Result<()> {
