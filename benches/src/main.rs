@@ -16,6 +16,7 @@ mod json;
 mod kv;
 mod limits;
 mod measure;
+mod mixed;
 mod postgres;
 mod program;
 mod waiting;
@@ -53,6 +54,16 @@ struct Arguments {
     #[arg(long, value_name = "EVENTS", requires = "database")]
     drain: Option<u64>,
 
+    /// Only writes to few keys from two processes for so many seconds, and looks whether the events tell one story.
+    #[arg(long, value_name = "SECONDS", requires = "database")]
+    mixed: Option<u64>,
+
+    #[arg(long, hide = true)]
+    mixed_schema: Option<String>,
+
+    #[arg(long, hide = true, default_value_t = 0)]
+    mixed_seed: u64,
+
     /// The quickstart program, for what is measured from outside.
     #[arg(long)]
     quickstart: Option<PathBuf>,
@@ -70,6 +81,13 @@ fn main() {
     }
     if let (Some(url), Some(rows)) = (&arguments.database, arguments.drain) {
         postgres::long_drain(url, rows);
+        return;
+    }
+    if let (Some(url), Some(seconds)) = (&arguments.database, arguments.mixed) {
+        match &arguments.mixed_schema {
+            Some(schema) => mixed::work(url, schema, arguments.mixed_seed, seconds),
+            None => mixed::run(url, seconds),
+        }
         return;
     }
     let mut table = Table::default();

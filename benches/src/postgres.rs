@@ -37,7 +37,7 @@ pub(crate) struct Database {
 }
 
 impl Database {
-    fn new(url: &str, runtime: &Runtime) -> Self {
+    pub(crate) fn new(url: &str, runtime: &Runtime) -> Self {
         let database =
             Database { url: url.to_owned(), schema: format!("bench_{}", uuid::Uuid::now_v7().simple()) };
         runtime.block_on(async {
@@ -53,11 +53,19 @@ impl Database {
         PostgresBackend::connect_url(&self.url, config).await.unwrap()
     }
 
-    async fn connection(&self) -> PgConnection {
+    pub(crate) fn existing(url: &str, schema: &str) -> Self {
+        Database { url: url.to_owned(), schema: schema.to_owned() }
+    }
+
+    pub(crate) fn schema(&self) -> &str {
+        &self.schema
+    }
+
+    pub(crate) async fn connection(&self) -> PgConnection {
         PgConnection::connect(&self.url).await.unwrap()
     }
 
-    fn fill(&self, statement: &str) -> Arc<str> {
+    pub(crate) fn fill(&self, statement: &str) -> Arc<str> {
         statement.replace("{s}", &self.schema).into()
     }
 
@@ -92,7 +100,12 @@ impl Database {
         rows.iter().map(|row| row.get(0)).collect()
     }
 
-    async fn cloud(&self, dispatch: bool, records: bool, module: Option<ScriptModule>) -> (Picloud, App) {
+    pub(crate) async fn cloud(
+        &self,
+        dispatch: bool,
+        records: bool,
+        module: Option<ScriptModule>,
+    ) -> (Picloud, App) {
         let mut config = PicloudConfig::default();
         config.dispatcher.enabled = dispatch;
         let mut builder = Picloud::builder(self.backend().await).config(config);
@@ -114,7 +127,7 @@ fn taskset(cores: &str, pid: &str) -> bool {
     done.is_ok_and(|output| output.status.success())
 }
 
-fn scripts(triggers: usize) -> Bundle {
+pub(crate) fn scripts(triggers: usize) -> Bundle {
     (0..triggers)
         .try_fold(Bundle::new(), |bundle, n| bundle.file(&format!("handler-{n}"), "//! on kv orders\n1"))
         .unwrap()

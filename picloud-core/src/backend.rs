@@ -10,6 +10,7 @@ use crate::docs::DocsService;
 use crate::execution::ExecutionStore;
 use crate::kv::KvService;
 use crate::outbox::Outbox;
+use crate::pubsub::PubsubService;
 use crate::services::Services;
 use crate::{Clock, Error, ErrorKind, Result};
 
@@ -27,6 +28,8 @@ pub trait Backend: Debug + Send + Sync + 'static {
 
     /// The docs service.
     fn docs(&self) -> Arc<dyn DocsService>;
+    /// The pub/sub service.
+    fn pubsub(&self) -> Arc<dyn PubsubService>;
 
     /// Events on their way.
     fn outbox(&self) -> Arc<dyn Outbox>;
@@ -73,6 +76,10 @@ impl<B: Backend + ?Sized> Backend for Arc<B> {
 
     fn docs(&self) -> Arc<dyn DocsService> {
         (**self).docs()
+    }
+
+    fn pubsub(&self) -> Arc<dyn PubsubService> {
+        (**self).pubsub()
     }
 
     fn outbox(&self) -> Arc<dyn Outbox> {

@@ -56,6 +56,7 @@ mod clock;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod context;
+pub mod dead_letters;
 pub mod docs;
 pub mod engine;
 mod env;
@@ -78,6 +79,7 @@ mod names;
 pub mod outbox;
 pub mod page;
 mod picloud;
+pub mod pubsub;
 pub mod route;
 pub mod script;
 mod services;

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::hex;
+use uuid::Uuid;
+
+use crate::{Error, Result, Timestamp, hex};
 
 /// One page of a list, and where the next one begins.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,6 +91,25 @@ impl ListId {
     pub fn cursor(mut self, last: &str) -> Cursor {
         self.add(last);
         Cursor(format!("{:016x}{}", self.hash, hex::encode(last.as_bytes())))
+    }
+
+    /// The place after an item of a list in order of time and id. Times count to the microsecond.
+    pub fn cursor_at(self, at: Timestamp, id: &Uuid) -> Cursor {
+        self.cursor(&format!("{} {id}", at.as_microsecond()))
+    }
+
+    /// Time and id that a cursor was made from; `None` when there is no cursor.
+    ///
+    /// # Errors
+    /// `code`, when this list did not make the cursor.
+    pub fn place_of(self, cursor: Option<&Cursor>, code: &'static str) -> Result<Option<(Timestamp, Uuid)>> {
+        let Some(cursor) = cursor else { return Ok(None) };
+        let read = |text: &str| {
+            let (at, id) = text.split_once(' ')?;
+            Some((Timestamp::from_microsecond(at.parse().ok()?).ok()?, id.parse().ok()?))
+        };
+        let place = self.last(cursor).and_then(|text| read(&text));
+        place.map(Some).ok_or_else(|| Error::invalid(code, "the cursor was not handed out by this list"))
     }
 
     /// What a cursor was made from; `None` if this list did not make it.

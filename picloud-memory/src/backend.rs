@@ -7,6 +7,7 @@ use picloud_core::docs::DocsService;
 use picloud_core::execution::{ExecutionRecord, ExecutionStore};
 use picloud_core::kv::KvService;
 use picloud_core::outbox::Outbox;
+use picloud_core::pubsub::PubsubService;
 use picloud_core::{AppId, Backend, Clock, Result, SystemClock, Transaction, async_trait};
 
 use crate::catalog::MemoryCatalog;
@@ -15,7 +16,8 @@ use crate::docs::MemoryDocs;
 use crate::execution_log::ExecutionLog;
 use crate::kv::MemoryKv;
 use crate::outbox::MemoryOutbox;
-use crate::room::Room;
+use crate::place::Place;
+use crate::pubsub::MemoryPubsub;
 use crate::tables::Shared;
 use crate::transaction::MemoryTransaction;
 
@@ -62,11 +64,15 @@ impl Backend for MemoryBackend {
     }
 
     fn kv(&self) -> Arc<dyn KvService> {
-        Arc::new(MemoryKv(Room::new(self.tables.clone())))
+        Arc::new(MemoryKv::new(Place::tables(self.tables.clone())))
     }
 
     fn docs(&self) -> Arc<dyn DocsService> {
-        Arc::new(MemoryDocs(Room::new(self.tables.clone())))
+        Arc::new(MemoryDocs::new(Place::tables(self.tables.clone())))
+    }
+
+    fn pubsub(&self) -> Arc<dyn PubsubService> {
+        Arc::new(MemoryPubsub::new(Place::tables(self.tables.clone())))
     }
 
     fn outbox(&self) -> Arc<dyn Outbox> {

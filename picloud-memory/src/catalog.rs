@@ -30,6 +30,12 @@ pub(crate) struct App {
 type Versions = BTreeMap<u64, ScriptRecord>;
 
 impl App {
+    /// Whether a trigger, if there is one, and a script are there.
+    pub(crate) fn has_target(&self, trigger: Option<TriggerId>, script: ScriptId) -> bool {
+        trigger.is_none_or(|trigger| self.triggers.contains_key(&trigger))
+            && self.scripts.contains_key(&script)
+    }
+
     /// The scripts at their latest version.
     fn scripts(&self) -> impl Iterator<Item = &ScriptRecord> {
         self.scripts.values().filter_map(|versions| versions.values().next_back())

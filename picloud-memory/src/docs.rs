@@ -9,8 +9,8 @@ use picloud_core::outbox::EventKind;
 use picloud_core::page::Page;
 use picloud_core::{AppId, CallCx, CollectionName, Json, Result, Timestamp, async_trait};
 
-use crate::room::{Room, Store};
-use crate::tables::{check_revision, rows_of};
+use crate::place::{Place, Store};
+use crate::tables::rows_of;
 
 type Collection = BTreeMap<DocId, Document>;
 
@@ -50,7 +50,7 @@ impl Store<'_> {
         at: &At<'_>,
         decide: impl FnOnce(Option<&Document>) -> Result<Option<Json>>,
     ) -> Result<(Option<Document>, Option<Document>)> {
-        check_revision(self.apps, at.cx)?;
+        self.check_revision(at.cx)?;
         let before = self.data.docs.get(at.cx, at.collection, at.id).cloned();
         if let (Some(before), Some(expected)) = (&before, at.if_version)
             && before.version != expected
@@ -94,9 +94,13 @@ fn precise(now: Timestamp) -> Timestamp {
 
 /// The service.
 #[derive(Debug)]
-pub(crate) struct MemoryDocs(pub(crate) Room);
+pub(crate) struct MemoryDocs(Place);
 
 impl MemoryDocs {
+    pub(crate) fn new(place: Place) -> Self {
+        MemoryDocs(place)
+    }
+
     async fn write(
         &self,
         at: At<'_>,

@@ -10,8 +10,8 @@ use picloud_core::page::{ListId, Page, clamp_page_size};
 use picloud_core::{AppId, CallCx, CollectionName, Json, Result, Timestamp, async_trait};
 
 use crate::clock::later;
-use crate::room::{Room, Store};
-use crate::tables::{check_revision, rows_of};
+use crate::place::{Place, Store};
+use crate::tables::rows_of;
 
 /// Fewest writes between two sweeps.
 const SWEEP_EVERY: usize = 1_024;
@@ -99,13 +99,13 @@ enum Change {
 impl Store<'_> {
     /// The one way in which an entry changes: `decide` sees the present entry and answers what becomes of it, `None` for
     /// nothing. Answers whether there was a change; its outbox rows are stored with it.
-    fn change_entry(
+    fn change(
         &mut self,
         at: &At<'_>,
         key: &Key,
         decide: impl FnOnce(Option<&Stored>) -> Result<Option<Change>>,
     ) -> Result<bool> {
-        check_revision(self.apps, at.cx)?;
+        self.check_revision(at.cx)?;
         let before = self.data.kv.get(at, key).cloned();
         let Some(change) = decide(before.as_ref())? else { return Ok(false) };
         let (op, value) = match (&before, &change) {
@@ -124,9 +124,14 @@ impl Store<'_> {
     }
 }
 
-/// The service.
 #[derive(Debug)]
-pub(crate) struct MemoryKv(pub(crate) Room);
+pub(crate) struct MemoryKv(Place);
+
+impl MemoryKv {
+    pub(crate) fn new(place: Place) -> Self {
+        MemoryKv(place)
+    }
+}
 
 #[async_trait]
 impl KvService for MemoryKv {
@@ -158,13 +163,13 @@ impl KvService for MemoryKv {
         let at = At::new(cx, collection);
         let expires_at = options.ttl_seconds.map(|seconds| later(at.now, Duration::from_secs(seconds)));
         let put = Change::Put(Stored { value: value.clone(), expires_at });
-        self.0.write(|store| store.change_entry(&at, key, |_| Ok(Some(put)))).await?;
+        self.0.write(|store| store.change(&at, key, |_| Ok(Some(put)))).await?;
         Ok(())
     }
 
     async fn delete(&self, cx: &CallCx, collection: &CollectionName, key: &Key) -> Result<bool> {
         let at = At::new(cx, collection);
-        self.0.write(|store| store.change_entry(&at, key, |before| Ok(before.map(|_| Change::Remove)))).await
+        self.0.write(|store| store.change(&at, key, |before| Ok(before.map(|_| Change::Remove)))).await
     }
 
     async fn increment(&self, cx: &CallCx, collection: &CollectionName, key: &Key, by: i64) -> Result<i64> {
@@ -172,7 +177,7 @@ impl KvService for MemoryKv {
         let mut sum = by;
         self.0
             .write(|store| {
-                store.change_entry(&at, key, |before| {
+                store.change(&at, key, |before| {
                     if let Some(before) = before {
                         // Canonical text of an integer is what `i64` reads and nothing else.
                         let number: i64 = before.value.as_str().parse().map_err(|_| KvError::NotAnInteger)?;
@@ -197,7 +202,7 @@ impl KvService for MemoryKv {
         let at = At::new(cx, collection);
         self.0
             .write(|store| {
-                store.change_entry(&at, key, |before| {
+                store.change(&at, key, |before| {
                     let as_expected = before.map(|before| &before.value) == expected;
                     let expires_at = before.and_then(|before| before.expires_at);
                     Ok(as_expected.then(|| Change::Put(Stored { value: value.clone(), expires_at })))
@@ -264,7 +269,7 @@ mod tests {
     async fn expired_entries_do_not_pile_up() {
         let (backend, clock) = MemoryBackend::with_test_clock();
         let shared = Arc::new(Shared::new(backend.clock()));
-        let kv = MemoryKv(Room::new(shared.clone()));
+        let kv = MemoryKv::new(Place::tables(shared.clone()));
         let mut inner = CxInner::new(AppId::new());
         inner.clock = backend.clock();
         let cx = CallCx::from(inner);

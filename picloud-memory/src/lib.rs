@@ -37,7 +37,8 @@ mod docs;
 mod execution_log;
 mod kv;
 mod outbox;
-mod room;
+mod place;
+mod pubsub;
 mod tables;
 mod transaction;
 

@@ -4,12 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use picloud_core::outbox::{Claimed, DeadLetter, Outbox, OutboxRow, Settlement, Verdict, WorkerId};
-use picloud_core::{AppId, Error, EventId, Result, Timestamp, async_trait};
+use picloud_core::outbox::{
+    Claimed, DeadLetter, DeadLetterError, DeadLetterListOptions, Outbox, OutboxRow, Resolution, Settlement,
+    Verdict, WorkerId,
+};
+use picloud_core::page::{Page, clamp_page_size};
+use picloud_core::{AppId, Error, EventId, Result, Timestamp, TriggerId, async_trait};
 use tokio::sync::watch;
 
 use crate::clock::later;
-use crate::tables::Shared;
+use crate::tables::{Shared, Tables};
 
 /// Every row of every app, with the workers that handle them.
 #[derive(Debug, Default)]
@@ -18,7 +22,16 @@ pub(crate) struct Rows {
     /// Those that wait, in the order in which they are due.
     due: BTreeSet<(Timestamp, EventId)>,
     workers: BTreeMap<WorkerId, Worker>,
-    dead: BTreeMap<AppId, Vec<DeadLetter>>,
+    dead: BTreeMap<AppId, BTreeMap<EventId, Dead>>,
+    /// The last time that each trigger fired for.
+    fired: BTreeMap<TriggerId, Timestamp>,
+}
+
+#[derive(Debug)]
+struct Dead {
+    letter: DeadLetter,
+    /// The last claim of its row.
+    claim: u64,
 }
 
 #[derive(Debug)]
@@ -45,8 +58,13 @@ struct Worker {
 impl Rows {
     /// Adds a row that is due at once.
     pub(crate) fn push(&mut self, row: OutboxRow, now: Timestamp) {
+        self.push_after(row, 0, now);
+    }
+
+    /// Adds a row that had so many claims before.
+    fn push_after(&mut self, row: OutboxRow, claim: u64, now: Timestamp) {
         self.due.insert((now, row.id));
-        let stored = Stored { attempt: 0, claim: 0, state: State::Waits(now), row };
+        let stored = Stored { attempt: 0, claim, state: State::Waits(now), row };
         self.rows.insert(stored.row.id, stored);
     }
 
@@ -81,9 +99,10 @@ impl Rows {
                 Verdict::Retry { after } => self.wait(*id, later(now, *after), false),
                 Verdict::Release { after } => self.wait(*id, later(now, *after), true),
                 Verdict::Dead { reason, error } => {
-                    if let Some(Stored { row, attempt, .. }) = self.rows.remove(id) {
+                    if let Some(Stored { row, attempt, claim, .. }) = self.rows.remove(id) {
                         let letters = self.dead.entry(row.app).or_default();
-                        letters.push(DeadLetter::new(row, attempt, *reason, error, now));
+                        let letter = DeadLetter::new(row, attempt, *reason, error, now);
+                        letters.insert(*id, Dead { letter, claim });
                     }
                 }
             },
@@ -98,6 +117,23 @@ impl Rows {
             stored.state = State::Waits(until);
             self.due.insert((until, id));
         }
+    }
+
+    fn letters(&self, app: AppId) -> impl Iterator<Item = &DeadLetter> {
+        self.dead.get(&app).into_iter().flat_map(BTreeMap::values).map(|dead| &dead.letter)
+    }
+
+    /// An open letter.
+    fn open(&mut self, app: AppId, id: EventId) -> Result<&mut Dead, DeadLetterError> {
+        let dead = self.dead.get_mut(&app).and_then(|letters| letters.get_mut(&id));
+        let dead = dead.ok_or(DeadLetterError::NotFound)?;
+        if dead.letter.resolution.is_some() { Err(DeadLetterError::AlreadyResolved) } else { Ok(dead) }
+    }
+
+    fn resolve(&mut self, app: AppId, id: EventId, resolution: Resolution, now: Timestamp) -> Result<u64> {
+        let Dead { letter, claim } = self.open(app, id)?;
+        *letter = letter.clone().resolved(resolution, now);
+        Ok(*claim)
     }
 
     fn take_over(&mut self, worker: WorkerId, silent_since: Timestamp, limit: usize) -> Vec<Claimed> {
@@ -151,6 +187,21 @@ impl Outbox for MemoryOutbox {
         Ok(())
     }
 
+    async fn fire(&self, row: &OutboxRow, scheduled_for: Timestamp) -> Result<bool> {
+        let mut guard = self.0.lock();
+        let Tables { apps, outbox, .. } = &mut *guard;
+        let Some(trigger) = row.trigger else { return Ok(false) };
+        let is_there = apps.get(&row.app).is_some_and(|app| app.has_target(row.trigger, row.script));
+        if !is_there || outbox.fired.get(&trigger).is_some_and(|last| *last >= scheduled_for) {
+            return Ok(false);
+        }
+        outbox.fired.insert(trigger, scheduled_for);
+        outbox.push(row.clone(), self.0.clock.now());
+        drop(guard);
+        self.0.notice();
+        Ok(true)
+    }
+
     async fn beat(&self, worker: WorkerId) -> Result<bool> {
         Ok(self.0.lock().outbox.beat(worker, self.0.clock.now()))
     }
@@ -191,10 +242,50 @@ impl Outbox for MemoryOutbox {
         Ok(mine.take(limit).map(|stored| stored.row.clone()).collect())
     }
 
-    async fn dead_letters(&self, app: AppId, limit: usize) -> Result<Vec<DeadLetter>> {
+    async fn dead_letters(&self, app: AppId, options: &DeadLetterListOptions) -> Result<Page<DeadLetter>> {
+        let place = options.place(app)?.map(|(at, id)| (at.as_microsecond(), id));
+        let key = |letter: &DeadLetter| (letter.died_at.as_microsecond(), letter.row.id);
         let tables = self.0.lock();
-        let letters = tables.outbox.dead.get(&app).into_iter().flatten().rev();
-        Ok(letters.take(limit).cloned().collect())
+        let mut letters: Vec<_> = tables
+            .outbox
+            .letters(app)
+            .filter(|letter| !options.unresolved || letter.resolution.is_none())
+            .filter(|letter| place.is_none_or(|place| key(letter) < place))
+            .collect();
+        letters.sort_by_key(|letter| std::cmp::Reverse(key(letter)));
+        let limit = clamp_page_size(options.limit);
+        let items: Vec<_> = letters.iter().take(limit).map(|letter| DeadLetter::clone(letter)).collect();
+        let last = items.last().filter(|_| letters.len() > limit);
+        let cursor = last.map(|last| options.cursor_after(app, last));
+        Ok(Page { items, cursor })
+    }
+
+    async fn dead_letter(&self, app: AppId, id: EventId) -> Result<Option<DeadLetter>> {
+        Ok(self.0.lock().outbox.letters(app).find(|letter| letter.row.id == id).cloned())
+    }
+
+    async fn open_dead_letters(&self, app: AppId) -> Result<u64> {
+        let tables = self.0.lock();
+        Ok(tables.outbox.letters(app).filter(|letter| letter.resolution.is_none()).count() as u64)
+    }
+
+    async fn replay(&self, app: AppId, id: EventId) -> Result<()> {
+        let now = self.0.clock.now();
+        let mut guard = self.0.lock();
+        let Tables { apps, outbox, .. } = &mut *guard;
+        let row = outbox.open(app, id)?.letter.row.clone();
+        if !apps.get(&app).is_some_and(|app| app.has_target(row.trigger, row.script)) {
+            return Err(DeadLetterError::TargetGone.into());
+        }
+        let claim = outbox.resolve(app, id, Resolution::Replayed, now)?;
+        outbox.push_after(row, claim, now);
+        drop(guard);
+        self.0.notice();
+        Ok(())
+    }
+
+    async fn resolve(&self, app: AppId, id: EventId, resolution: Resolution) -> Result<()> {
+        self.0.lock().outbox.resolve(app, id, resolution, self.0.clock.now()).map(drop)
     }
 
     fn notices(&self) -> watch::Receiver<u64> {

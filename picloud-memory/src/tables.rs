@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use crate::catalog::App;
 use crate::outbox::Rows;
-use crate::room::Data;
+use crate::place::Data;
 
 #[derive(Debug)]
 pub(crate) struct Shared {

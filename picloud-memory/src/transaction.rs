@@ -8,7 +8,8 @@ use picloud_core::{MAX_TRANSACTION, Result, Services, Transaction, async_trait, 
 
 use crate::docs::MemoryDocs;
 use crate::kv::MemoryKv;
-use crate::room::{Data, Room};
+use crate::place::{Data, Place};
+use crate::pubsub::MemoryPubsub;
 use crate::tables::Shared;
 
 /// While it is open nobody else writes to the services: the shortest way to be right, and dear only to those who keep
@@ -61,8 +62,12 @@ impl MemoryTransaction {
 #[async_trait]
 impl Transaction for MemoryTransaction {
     fn services(&self) -> Services {
-        let room = Room::inside(self.inside.shared.clone(), self.inside.clone());
-        Services::new(Arc::new(MemoryKv(room.clone())), Arc::new(MemoryDocs(room)))
+        let place = Place::inside(self.inside.shared.clone(), self.inside.clone());
+        Services::new(
+            Arc::new(MemoryKv::new(place.clone())),
+            Arc::new(MemoryDocs::new(place.clone())),
+            Arc::new(MemoryPubsub::new(place)),
+        )
     }
 
     async fn commit(self: Box<Self>) -> Result<()> {

@@ -110,6 +110,14 @@ COMMENT ON COLUMN {s}.outbox.state IS '0: waits until run_at. 1: with the worker
 COMMENT ON COLUMN {s}.outbox.attempt IS 'How often a worker began with it, counted when it is claimed.';
 COMMENT ON COLUMN {s}.outbox.claim IS 'Grows with every claim: a worker that was taken over settles nothing by an older number.';
 
+CREATE TABLE {s}.fired (
+    app uuid NOT NULL,
+    trigger uuid NOT NULL,
+    scheduled_for timestamptz NOT NULL,
+    PRIMARY KEY (app, trigger)
+);
+COMMENT ON TABLE {s}.fired IS 'The last time that each trigger fired for, of those that fire by the clock.';
+
 CREATE TABLE {s}.workers (
     id uuid PRIMARY KEY,
     beat_at timestamptz NOT NULL,
@@ -133,8 +141,14 @@ CREATE TABLE {s}.dead_letters (
     reason text NOT NULL,
     error text NOT NULL,
     died_at timestamptz NOT NULL,
+    claim bigint NOT NULL,
+    resolution text,
+    resolved_at timestamptz,
     PRIMARY KEY (app, id)
 );
+CREATE INDEX dead_letters_open ON {s}.dead_letters (app, died_at DESC, id DESC) WHERE resolution IS NULL;
+COMMENT ON COLUMN {s}.dead_letters.claim IS 'The last claim of the event: its numbers go on when it is sent again.';
+COMMENT ON COLUMN {s}.dead_letters.resolution IS 'NULL: open. Else what became of it.';
 CREATE INDEX dead_letters_newest ON {s}.dead_letters (app, died_at DESC, id DESC);
 COMMENT ON TABLE {s}.dead_letters IS 'Events that were given up, with all that is needed to look into them.';
 

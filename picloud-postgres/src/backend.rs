@@ -9,6 +9,7 @@ use picloud_core::docs::DocsService;
 use picloud_core::execution::ExecutionStore;
 use picloud_core::kv::KvService;
 use picloud_core::outbox::Outbox;
+use picloud_core::pubsub::PubsubService;
 use picloud_core::{
     Backend, Clock, Error, ErrorKind, Result, SystemClock, Transaction, async_trait, jittered,
 };
@@ -26,6 +27,7 @@ use crate::kv::PostgresKv;
 use crate::lanes::Lanes;
 use crate::notices::Notices;
 use crate::outbox::PostgresOutbox;
+use crate::pubsub::PostgresPubsub;
 use crate::schema::{self, SchemaName};
 use crate::source::Source;
 use crate::sql::Sql;
@@ -165,14 +167,6 @@ impl Inner {
         rows
     }
 
-    /// Notes that a write of a service has stored rows: others are told now, or when its transaction commits.
-    pub(crate) fn note_fired(&self, source: &Source) {
-        match source {
-            Source::Lanes(_) => self.notices.bump_stored(),
-            Source::Inside(inside) => inside.note_fired(),
-        }
-    }
-
     pub(crate) async fn check_schema(&self) -> Result<()> {
         let source = Source::Lanes(self.lanes.clone());
         let rows = self.read_all(&source, || self.sql.schema_version.query()).await?;
@@ -297,6 +291,10 @@ impl Backend for PostgresBackend {
 
     fn docs(&self) -> Arc<dyn DocsService> {
         Arc::new(PostgresDocs::new(self.inner.clone(), Source::Lanes(self.inner.lanes.clone())))
+    }
+
+    fn pubsub(&self) -> Arc<dyn PubsubService> {
+        Arc::new(PostgresPubsub::new(self.inner.clone(), Source::Lanes(self.inner.lanes.clone())))
     }
 
     fn outbox(&self) -> Arc<dyn Outbox> {

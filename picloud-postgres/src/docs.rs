@@ -122,7 +122,7 @@ impl PostgresDocs {
             let row = rows.first().ok_or_else(|| Error::internal("a write without an answer"))?;
             let told = Told::read(row).map_err(of_database)?;
             if told.fired {
-                self.backend.note_fired(&self.source);
+                self.source.note_fired(&self.backend);
             }
             match (told.written, told.found, at.if_version) {
                 (Some(written), _, _) => return Ok(Some(written)),

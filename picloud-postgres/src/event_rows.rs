@@ -1,10 +1,16 @@
 //! The outbox rows that a write may take along, as parameters of its statement.
 
-use picloud_core::{CallCx, EventId};
-use sqlx::Postgres;
+use picloud_core::outbox::{EventKind, Fanout};
+use picloud_core::{CallCx, Error, EventId, Json, Result};
 use sqlx::postgres::PgArguments;
 use sqlx::query::Query;
+use sqlx::{Postgres, Row};
 use uuid::Uuid;
+
+use crate::backend::Inner;
+use crate::error::of_database;
+use crate::fault::{self, Commit};
+use crate::source::Source;
 
 /// Up to one row for each trigger, whatever the write turns out to be.
 pub(crate) struct EventRows {
@@ -50,6 +56,33 @@ impl EventRows {
             }
         }
         rows
+    }
+
+    /// Stores them by themselves, in one statement; answers how many they are.
+    pub(crate) async fn store(
+        &self,
+        cx: &CallCx,
+        backend: &Inner,
+        source: &Source,
+        kind: EventKind,
+        payload: &Json,
+    ) -> Result<u64> {
+        let query = backend.sql.events_store.query().bind(*cx.app().as_uuid()).bind(kind.as_str());
+        let query = self.bind(query.bind(payload.as_str().to_owned()));
+        let mut connection = source.acquire().await?;
+        fault::point(Commit::Write, false);
+        let rows = connection.rows(query).await?;
+        fault::point(Commit::Write, true);
+        let row = rows.first().ok_or_else(|| Error::internal("a write without an answer"))?;
+        let read = || -> sqlx::Result<(bool, i64)> { Ok((row.try_get(0)?, row.try_get(1)?)) };
+        match read().map_err(of_database)? {
+            (false, _) => Err(Fanout::stale()),
+            (true, 0) => Ok(0),
+            (true, fired) => {
+                source.note_fired(backend);
+                Ok(fired.cast_unsigned())
+            }
+        }
     }
 
     /// $4 to $12.

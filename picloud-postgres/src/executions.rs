@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use picloud_core::execution::{ExecutionListOptions, ExecutionLogSink, ExecutionRecord, ExecutionStore};
 use picloud_core::page::Page;
-use picloud_core::{AppId, Error, ExecutionId, Result, Timestamp, async_trait};
+use picloud_core::{AppId, Error, ExecutionId, Result, async_trait};
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 use uuid::Uuid;
@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::backend::Inner;
 use crate::error::{corrupt, of_database};
 use crate::source::Source;
-use crate::time::Time;
+use crate::time::{LATEST, Time};
 
 #[derive(Debug)]
 pub(crate) struct PostgresExecutions(pub(crate) Arc<Inner>);
@@ -62,9 +62,6 @@ impl ExecutionStore for PostgresExecutions {
         rows.first().map(record_of).transpose()
     }
 }
-
-/// Behind every record: the year 9000.
-const LATEST: Timestamp = Timestamp::constant(221_845_392_000, 0);
 
 fn record_of(row: &PgRow) -> Result<ExecutionRecord> {
     let text: String = row.try_get(0).map_err(of_database)?;

@@ -130,7 +130,7 @@ impl PostgresKv {
             let told = Told::read(row).map_err(of_database)?;
             if told.written {
                 if told.fired {
-                    self.backend.note_fired(&self.source);
+                    self.source.note_fired(&self.backend);
                 }
                 return Ok(Written::Done { value: told.value.unwrap_or_default() });
             }

@@ -53,6 +53,7 @@ mod notices;
 mod outbox;
 #[cfg(test)]
 mod plans;
+mod pubsub;
 mod schema;
 mod source;
 mod sql;

@@ -5,13 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use picloud_core::outbox::{
-    Claimed, DeadLetter, DeadLetterReason, EventKind, Outbox, OutboxRow, Settlement, Verdict, WorkerId,
+    Claimed, DeadLetter, DeadLetterError, DeadLetterListOptions, DeadLetterReason, EventKind, Outbox,
+    OutboxRow, Resolution, Settlement, Verdict, WorkerId,
 };
+use picloud_core::page::{Page, clamp_page_size};
 use picloud_core::{
-    AppId, Error, EventId, ExecutionId, Json, RequestId, Result, ScriptId, TraceId, TriggerId, async_trait,
+    AppId, Error, EventId, ExecutionId, Json, RequestId, Result, ScriptId, Timestamp, TraceId, TriggerId,
+    async_trait,
 };
-use sqlx::Row;
-use sqlx::postgres::PgRow;
+use sqlx::postgres::{PgArguments, PgRow};
+use sqlx::query::Query;
+use sqlx::{Postgres, Row};
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -19,7 +23,8 @@ use crate::backend::Inner;
 use crate::error::{corrupt, of_database};
 use crate::fault::Commit;
 use crate::source::Source;
-use crate::time::Time;
+use crate::sql::Statement;
+use crate::time::{LATEST, Time};
 
 /// Columns of a row, before those that a statement adds.
 const ROW_COLUMNS: usize = 11;
@@ -30,19 +35,22 @@ pub(crate) struct PostgresOutbox(pub(crate) Arc<Inner>);
 #[async_trait]
 impl Outbox for PostgresOutbox {
     async fn enqueue(&self, row: &OutboxRow) -> Result<()> {
-        let query = self.0.sql.outbox_enqueue.query().bind(*row.id.as_uuid()).bind(*row.app.as_uuid());
-        let query = query.bind(row.kind.as_str()).bind(row.trigger.map(|id| *id.as_uuid()));
-        let query = query.bind(*row.script.as_uuid()).bind(row.payload.as_str().to_owned());
-        let query =
-            query.bind(i32::try_from(row.trigger_depth).unwrap_or(i32::MAX)).bind(*row.trace.as_uuid());
-        let query = query.bind(*row.request.as_uuid()).bind(row.parent.map(|id| *id.as_uuid()));
-        let query = query.bind(Time(row.occurred_at));
+        let query = bound(&self.0.sql.outbox_enqueue, row);
         let stored = self.0.lanes.acquire().await?.written(query).await?;
         if stored == 0 {
             return Err(Error::not_found("app.not_found", "there is no such app").with("app", row.app));
         }
         self.0.notices.bump_stored();
         Ok(())
+    }
+
+    async fn fire(&self, row: &OutboxRow, scheduled_for: Timestamp) -> Result<bool> {
+        let query = bound(&self.0.sql.outbox_fire, row).bind(Time(scheduled_for));
+        let has_fired = !self.0.lanes.acquire().await?.rows(query).await?.is_empty();
+        if has_fired {
+            self.0.notices.bump_stored();
+        }
+        Ok(has_fired)
     }
 
     async fn beat(&self, worker: WorkerId) -> Result<bool> {
@@ -155,9 +163,44 @@ impl Outbox for PostgresOutbox {
         self.0.read_all(&self.source(), query).await?.iter().map(row_of).collect()
     }
 
-    async fn dead_letters(&self, app: AppId, limit: usize) -> Result<Vec<DeadLetter>> {
-        let query = || self.0.sql.dead_letters.query().bind(*app.as_uuid()).bind(count(limit));
-        self.0.read_all(&self.source(), query).await?.iter().map(letter_of).collect()
+    async fn dead_letters(&self, app: AppId, options: &DeadLetterListOptions) -> Result<Page<DeadLetter>> {
+        let (at, before) = options.place(app)?.map_or((LATEST, Uuid::max()), |(at, id)| (at, *id.as_uuid()));
+        let limit = clamp_page_size(options.limit);
+        let sql = &self.0.sql;
+        let statement = if options.unresolved { &sql.dead_letters_open } else { &sql.dead_letters };
+        let query = || {
+            let query = statement.query().bind(*app.as_uuid()).bind(Time(at)).bind(before);
+            query.bind(count(limit.saturating_add(1)))
+        };
+        let rows = self.0.read_all(&self.source(), query).await?;
+        let items: Vec<_> = rows.iter().take(limit).map(letter_of).collect::<Result<_>>()?;
+        let last = items.last().filter(|_| rows.len() > limit);
+        let cursor = last.map(|last| options.cursor_after(app, last));
+        Ok(Page { items, cursor })
+    }
+
+    async fn dead_letter(&self, app: AppId, id: EventId) -> Result<Option<DeadLetter>> {
+        let query = || self.0.sql.dead_letter.query().bind(*app.as_uuid()).bind(*id.as_uuid());
+        self.0.read_all(&self.source(), query).await?.first().map(letter_of).transpose()
+    }
+
+    async fn open_dead_letters(&self, app: AppId) -> Result<u64> {
+        let query = || self.0.sql.dead_letters_count.query().bind(*app.as_uuid());
+        let rows = self.0.read_all(&self.source(), query).await?;
+        let row = rows.first().ok_or_else(|| Error::internal("a count without an answer"))?;
+        Ok(row.try_get::<i64, _>(0).map_err(of_database)?.unsigned_abs())
+    }
+
+    async fn replay(&self, app: AppId, id: EventId) -> Result<()> {
+        let query = self.0.sql.dead_letter_replay.query().bind(*app.as_uuid()).bind(*id.as_uuid());
+        self.close_letter(query).await?;
+        self.0.notices.bump_stored();
+        Ok(())
+    }
+
+    async fn resolve(&self, app: AppId, id: EventId, resolution: Resolution) -> Result<()> {
+        let query = self.0.sql.dead_letter_resolve.query().bind(*app.as_uuid()).bind(*id.as_uuid());
+        self.close_letter(query.bind(resolution.as_str())).await
     }
 
     fn notices(&self) -> watch::Receiver<u64> {
@@ -174,9 +217,30 @@ impl Outbox for PostgresOutbox {
 }
 
 impl PostgresOutbox {
+    async fn close_letter(&self, query: Query<'static, Postgres, PgArguments>) -> Result<()> {
+        let rows = self.0.lanes.acquire().await?.rows(query).await?;
+        let row = rows.first().ok_or(DeadLetterError::NotFound)?;
+        let read = || -> sqlx::Result<(bool, bool)> { Ok((row.try_get(0)?, row.try_get(1)?)) };
+        match read().map_err(of_database)? {
+            (false, _) => Err(DeadLetterError::AlreadyResolved.into()),
+            (true, false) => Err(DeadLetterError::TargetGone.into()),
+            (true, true) => Ok(()),
+        }
+    }
+
     fn source(&self) -> Source {
         Source::Lanes(self.0.lanes.clone())
     }
+}
+
+/// A statement that stores a row: $1 to $11.
+fn bound(statement: &Statement, row: &OutboxRow) -> Query<'static, Postgres, PgArguments> {
+    let query = statement.query().bind(*row.id.as_uuid()).bind(*row.app.as_uuid());
+    let query = query.bind(row.kind.as_str()).bind(row.trigger.map(|id| *id.as_uuid()));
+    let query = query.bind(*row.script.as_uuid()).bind(row.payload.as_str().to_owned());
+    let query = query.bind(i32::try_from(row.trigger_depth).unwrap_or(i32::MAX)).bind(*row.trace.as_uuid());
+    let query = query.bind(*row.request.as_uuid()).bind(row.parent.map(|id| *id.as_uuid()));
+    query.bind(Time(row.occurred_at))
 }
 
 fn count(limit: usize) -> i64 {
@@ -225,12 +289,23 @@ fn row_of(row: &PgRow) -> Result<OutboxRow> {
 }
 
 fn letter_of(row: &PgRow) -> Result<DeadLetter> {
-    let read = || -> sqlx::Result<(i32, String, String, Time)> {
+    let read = || -> sqlx::Result<_> {
         let at = ROW_COLUMNS;
-        Ok((row.try_get(at)?, row.try_get(at + 1)?, row.try_get(at + 2)?, row.try_get(at + 3)?))
+        let (attempts, reason): (i32, String) = (row.try_get(at)?, row.try_get(at + 1)?);
+        let (error, died_at): (String, Time) = (row.try_get(at + 2)?, row.try_get(at + 3)?);
+        let closed: (Option<String>, Option<Time>) = (row.try_get(at + 4)?, row.try_get(at + 5)?);
+        Ok((attempts, reason, error, died_at, closed))
     };
-    let (attempts, reason, error, died_at) = read().map_err(of_database)?;
-    let reason = DeadLetterReason::from_word(&reason)
-        .ok_or_else(|| corrupt("dead letter", Error::internal(format!("unknown reason {reason:?}"))))?;
-    Ok(DeadLetter::new(row_of(row)?, attempts.unsigned_abs(), reason, error, died_at.0))
+    let (attempts, reason, error, died_at, closed) = read().map_err(of_database)?;
+    let unknown =
+        |what: &str, word: &str| corrupt("dead letter", Error::internal(format!("unknown {what} {word:?}")));
+    let reason = DeadLetterReason::from_word(&reason).ok_or_else(|| unknown("reason", &reason))?;
+    let letter = DeadLetter::new(row_of(row)?, attempts.unsigned_abs(), reason, error, died_at.0);
+    match closed {
+        (Some(word), Some(at)) => {
+            let resolution = Resolution::from_word(&word).ok_or_else(|| unknown("resolution", &word))?;
+            Ok(letter.resolved(resolution, at.0))
+        }
+        _ => Ok(letter),
+    }
 }

@@ -211,8 +211,8 @@ mod tests {
         assert_eq!(checksums, [(1, FIRST.to_owned()), (2, DOCS.to_owned())]);
     }
 
-    const FIRST: &str = "a838e3917b621ca0b09b7931a33475ecf2a1b8a153479cdbe8131eaa3d7dff78";
     const DOCS: &str = "f95a04d64806c50c5a15905b8a8301da048ddea9298d6b0715a7739578f1e49e";
+    const FIRST: &str = "3cd611d9c277116e57cfca20ed773e5c9c4b8c108d989c48f0d61baec7ece21a";
 
     #[test]
     fn versions_grow_by_one() {

@@ -7,6 +7,7 @@ use sqlx::Postgres;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;
 
+use crate::backend::Inner;
 use crate::lane_connection::LaneConnection;
 use crate::lanes::Lanes;
 use crate::transaction::{Inside, InsideConnection};
@@ -23,6 +24,16 @@ impl Source {
         match self {
             Source::Lanes(lanes) => lanes.acquire().await.map(Connection::Lane),
             Source::Inside(inside) => Inside::acquire(inside).await.map(Connection::Inside),
+        }
+    }
+}
+
+impl Source {
+    /// Tells of rows that were stored, at once or after the commit.
+    pub(crate) fn note_fired(&self, backend: &Inner) {
+        match self {
+            Source::Lanes(_) => backend.notices.bump_stored(),
+            Source::Inside(inside) => inside.note_fired(),
         }
     }
 }

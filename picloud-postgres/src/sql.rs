@@ -284,7 +284,10 @@ const ROW: &str =
     "id, app, kind, trigger, script, payload, trigger_depth, trace, request, parent, occurred_at";
 
 fn with_row(text: &str) -> String {
-    text.replace("{row}", ROW).replace("{o.row}", &format!("o.{}", ROW.replace(", ", ", o.")))
+    const LETTER: &str = "attempts, reason, error, died_at, resolution, resolved_at";
+    text.replace("{row}", ROW)
+        .replace("{letter}", LETTER)
+        .replace("{o.row}", &format!("o.{}", ROW.replace(", ", ", o.")))
 }
 
 statements! {
@@ -370,7 +373,8 @@ statements! {
               ON CONFLICT (app, id) DO UPDATE SET name = excluded.name, version = excluded.version";
     script_delete = "WITH gone AS (DELETE FROM {s}.scripts WHERE app = $1 AND id = $2),
               versions AS (DELETE FROM {s}.script_versions WHERE app = $1 AND script = $2),
-              routes AS (DELETE FROM {s}.routes WHERE app = $1 AND script = $2)
+              routes AS (DELETE FROM {s}.routes WHERE app = $1 AND script = $2),
+              fired AS (DELETE FROM {s}.fired WHERE app = $1 AND trigger IN (SELECT id FROM {s}.triggers WHERE app = $1 AND script = $2))
               DELETE FROM {s}.triggers WHERE app = $1 AND script = $2";
     name_taken = "SELECT name FROM {s}.scripts WHERE app = $1 GROUP BY name HAVING count(*) > 1 ORDER BY name LIMIT 1";
     no_such_script = "SELECT what, script FROM (
@@ -393,11 +397,26 @@ statements! {
               kind = CASE WHEN excluded.kind ->> 'kind' = 'unknown' THEN triggers.kind ELSE excluded.kind END,
               dispatch_mode = excluded.dispatch_mode, retry = excluded.retry, registered_by = excluded.registered_by,
               owner = excluded.owner, created_at = excluded.created_at";
-    trigger_delete = "DELETE FROM {s}.triggers WHERE app = $1 AND id = $2";
+    trigger_delete = "WITH fired AS (DELETE FROM {s}.fired WHERE app = $1 AND trigger = $2)
+              DELETE FROM {s}.triggers WHERE app = $1 AND id = $2";
     notify = "SELECT pg_notify($1, '')";
 
     outbox_enqueue = with_row("INSERT INTO {s}.outbox ({row}, run_at)
               SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, now() WHERE EXISTS (SELECT 1 FROM {s}.apps WHERE id = $2)");
+    /// Rows by themselves: $2 their kind, $3 their payload.
+    events_store = "WITH app AS MATERIALIZED (SELECT 1 WHERE {fresh}), fired AS (
+                  INSERT INTO {s}.outbox (id, app, kind, trigger, script, payload, trigger_depth, trace, request, parent, occurred_at, run_at)
+                  SELECT row.id, $1, $2, row.trigger, row.script, $3, $9, $10, $11, $12, now(), now()
+                  FROM app, unnest($5::uuid[], $6::smallint[], $7::uuid[], $8::uuid[]) AS row (id, ops, trigger, script)
+                  RETURNING 1
+              ) SELECT EXISTS (SELECT 1 FROM app) AS fresh, (SELECT count(*) FROM fired) AS fired";
+    /// $12 the scheduled time. The first of several nodes stores it.
+    outbox_fire = with_row("WITH first AS (
+                  INSERT INTO {s}.fired (app, trigger, scheduled_for) SELECT $2, $4, $12
+                  WHERE EXISTS (SELECT 1 FROM {s}.triggers WHERE app = $2 AND id = $4 AND script = $5)
+                  ON CONFLICT (app, trigger) DO UPDATE SET scheduled_for = excluded.scheduled_for
+                  WHERE fired.scheduled_for < excluded.scheduled_for RETURNING 1
+              ) INSERT INTO {s}.outbox ({row}, run_at) SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, now() FROM first RETURNING 1");
     worker_beat = "INSERT INTO {s}.workers (id, beat_at) VALUES ($1, clock_timestamp())
               ON CONFLICT (id) DO UPDATE SET beat_at = clock_timestamp() WHERE workers.gone_at IS NULL RETURNING 1";
     /// With `now()` and this index an empty claim is one look, however many rows wait for their time.
@@ -419,11 +438,12 @@ statements! {
     outbox_bury = with_row("WITH gone AS (
                   DELETE FROM {s}.outbox o USING unnest($2::uuid[], $3::bigint[], $4::text[], $5::text[]) AS s (id, claim, reason, error)
                   WHERE o.id = ANY($2) AND o.id = s.id AND o.claim = s.claim AND o.worker = $1
-                  RETURNING {o.row}, o.attempt, s.reason, s.error
-              ) INSERT INTO {s}.dead_letters ({row}, attempts, reason, error, died_at)
-              SELECT {row}, attempt, reason, error, now() FROM gone
+                  RETURNING {o.row}, o.attempt, o.claim, s.reason, s.error
+              ) INSERT INTO {s}.dead_letters ({row}, attempts, claim, reason, error, died_at)
+              SELECT {row}, attempt, claim, reason, error, now() FROM gone
               ON CONFLICT (app, id) DO UPDATE SET attempts = excluded.attempts, reason = excluded.reason,
-              error = excluded.error, died_at = excluded.died_at RETURNING id");
+              error = excluded.error, died_at = excluded.died_at, claim = excluded.claim, resolution = NULL, resolved_at = NULL
+              RETURNING id");
     workers_gone = "UPDATE {s}.workers SET gone_at = now()
               WHERE gone_at IS NULL AND id <> $1 AND beat_at <= clock_timestamp() - $2 * interval '1 microsecond'
               AND EXISTS (SELECT 1 FROM {s}.workers me WHERE me.id = $1 AND me.gone_at IS NULL)";
@@ -445,8 +465,30 @@ statements! {
               FROM {s}.outbox WHERE state = 0 ORDER BY run_at, id LIMIT 1";
     outbox_waiting = with_row("SELECT {row} FROM {s}.outbox WHERE app = $1 ORDER BY id LIMIT $2");
     outbox_vacuum = "VACUUM {s}.outbox";
-    dead_letters = with_row("SELECT {row}, attempts, reason, error, died_at FROM {s}.dead_letters
-              WHERE app = $1 ORDER BY died_at DESC, id DESC LIMIT $2");
+    dead_letters = with_row("SELECT {row}, {letter} FROM {s}.dead_letters
+              WHERE app = $1 AND (died_at, id) < ($2, $3) ORDER BY died_at DESC, id DESC LIMIT $4");
+    dead_letters_open = with_row("SELECT {row}, {letter} FROM {s}.dead_letters
+              WHERE app = $1 AND (died_at, id) < ($2, $3) AND resolution IS NULL ORDER BY died_at DESC, id DESC LIMIT $4");
+    dead_letter = with_row("SELECT {row}, {letter} FROM {s}.dead_letters WHERE app = $1 AND id = $2");
+    dead_letters_count = "SELECT count(*) FROM {s}.dead_letters WHERE app = $1 AND resolution IS NULL";
+    /// The letter is locked, so that of two calls one finds it open.
+    dead_letter_replay = with_row("WITH letter AS MATERIALIZED (
+                  SELECT {row}, claim, resolution IS NULL AS is_open,
+                         EXISTS (SELECT 1 FROM {s}.scripts t WHERE t.app = $1 AND t.id = d.script)
+                         AND (d.trigger IS NULL OR EXISTS (SELECT 1 FROM {s}.triggers t WHERE t.app = $1 AND t.id = d.trigger)) AS has_target
+                  FROM {s}.dead_letters d WHERE app = $1 AND id = $2 FOR UPDATE
+              ), sent AS (
+                  INSERT INTO {s}.outbox ({row}, claim, run_at) SELECT {row}, claim, now() FROM letter WHERE is_open AND has_target
+              ), closed AS (
+                  UPDATE {s}.dead_letters d SET resolution = 'replayed', resolved_at = now() FROM letter
+                  WHERE d.app = $1 AND d.id = $2 AND letter.is_open AND letter.has_target
+              ) SELECT is_open, has_target FROM letter");
+    dead_letter_resolve = "WITH letter AS MATERIALIZED (
+                  SELECT resolution IS NULL AS is_open FROM {s}.dead_letters WHERE app = $1 AND id = $2 FOR UPDATE
+              ), closed AS (
+                  UPDATE {s}.dead_letters d SET resolution = $3, resolved_at = now() FROM letter
+                  WHERE d.app = $1 AND d.id = $2 AND letter.is_open
+              ) SELECT is_open, true FROM letter";
 
     executions_write = "INSERT INTO {s}.executions (app, id, script, status, started_at, record)
               SELECT app, id, script, status, started_at, record::json

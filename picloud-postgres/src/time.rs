@@ -6,6 +6,9 @@ use sqlx::error::BoxDynError;
 use sqlx::postgres::{PgArgumentBuffer, PgHasArrayType, PgTypeInfo, PgValueFormat, PgValueRef, types::Oid};
 use sqlx::{Decode, Encode, Postgres, Type};
 
+/// Behind everything that happens: the year 9000.
+pub(crate) const LATEST: Timestamp = Timestamp::constant(221_845_392_000, 0);
+
 /// A `timestamptz`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Time(pub(crate) Timestamp);

@@ -18,6 +18,7 @@ use crate::error::of_database;
 use crate::kv::PostgresKv;
 use crate::lane_connection::{LaneConnection, in_time};
 use crate::lanes::PATIENCE;
+use crate::pubsub::PostgresPubsub;
 use crate::source::Source;
 
 /// What the services of a transaction share. Calls take turns.
@@ -131,7 +132,8 @@ impl Transaction for PostgresTransaction {
         let source = Source::Inside(self.inside.clone());
         Services::new(
             Arc::new(PostgresKv::new(self.backend.clone(), source.clone())),
-            Arc::new(PostgresDocs::new(self.backend.clone(), source)),
+            Arc::new(PostgresDocs::new(self.backend.clone(), source.clone())),
+            Arc::new(PostgresPubsub::new(self.backend.clone(), source)),
         )
     }
 

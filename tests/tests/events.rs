@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use picloud_core::alloc::CountingAllocator;
 use picloud_core::authz::{AppRole, Principal, PrincipalKind, PrincipalResolver};
-use picloud_core::execution::{ExecutionListOptions, ExecutionRecord, ExecutionStatus, HttpRequest};
-use picloud_core::outbox::DeadLetterReason;
+use picloud_core::execution::{Answer, ExecutionListOptions, ExecutionRecord, ExecutionStatus, HttpRequest};
+use picloud_core::kv::ListOptions;
+use picloud_core::outbox::{DeadLetter, DeadLetterListOptions, DeadLetterReason, Resolution};
 use picloud_core::script::{Bundle, Change};
 use picloud_core::trigger::{Backoff, RetryPolicy, TriggerKind};
 use picloud_core::{App, Backend, Error, ErrorKind, Picloud, PicloudConfig, Result, async_trait};
@@ -26,6 +27,11 @@ struct World {
     /// The two of every test: what one does the other must not notice.
     app: App,
     other: App,
+}
+
+/// The newest dead letters.
+async fn letters_of(app: &App) -> Vec<DeadLetter> {
+    app.dead_letters(&DeadLetterListOptions::default()).await.unwrap().items
 }
 
 impl World {
@@ -237,7 +243,7 @@ async fn a_failed_handler_is_tried_again_after_a_growing_wait() {
 
     world.after(Duration::from_secs(100_000)).await;
     assert_eq!(world.seen("attempts").await, Some(json!(3)), "what succeeded is not run again");
-    assert_eq!(world.app.dead_letters(10).await.unwrap(), []);
+    assert_eq!(letters_of(&world.app).await, []);
     use ExecutionStatus::{Error, Success};
     assert_eq!(world.statuses().await, [Error, Error, Success]);
     let ids: std::collections::BTreeSet<_> =
@@ -254,14 +260,91 @@ async fn what_fails_as_often_as_it_may_is_a_dead_letter() {
         world.after(Duration::from_secs(3_600)).await;
     }
 
-    let letters = world.app.dead_letters(10).await.unwrap();
+    let letters = letters_of(&world.app).await;
     assert_eq!(letters.len(), 1);
     assert_eq!((letters[0].attempts, letters[0].reason), (5, DeadLetterReason::Failed));
     assert!(letters[0].error.contains("no luck with 42"), "{}", letters[0].error);
     assert_eq!(letters[0].row.payload.to_value::<Value>().unwrap()["key"], "42");
     assert_eq!(world.app.waiting_events(10).await.unwrap(), []);
-    assert_eq!(world.other.dead_letters(10).await.unwrap(), []);
+    assert_eq!(letters_of(&world.other).await, []);
     assert_eq!(world.statuses().await, [ExecutionStatus::Error; 5]);
+}
+
+#[tokio::test]
+async fn a_dead_letter_is_sent_again_when_its_handler_is_mended() {
+    let world = World::new().await;
+    world.deploy(&[("handler", "//! on kv orders\nthrow \"broken\";")]).await;
+    world.app.kv("orders").unwrap().set("42", &1).await.unwrap();
+    for _ in 0..6 {
+        world.after(Duration::from_secs(3_600)).await;
+    }
+    let id = letters_of(&world.app).await[0].row.id;
+    assert_eq!(world.app.open_dead_letters().await.unwrap(), 1);
+    assert_eq!(world.other.replay(id).await.unwrap_err().code(), "dead_letters.not_found");
+    let wrong = world.app.resolve(id, Resolution::Replayed).await.unwrap_err();
+    assert_eq!(wrong.code(), "dead_letters.invalid_resolution");
+
+    world
+        .deploy(&[(
+            "handler",
+            "//! on kv orders\nkv::collection(\"seen\").set(ctx.event.id, ctx.event.attempt);",
+        )])
+        .await;
+    world.app.replay(id).await.unwrap();
+    world.settle().await;
+
+    assert_eq!(world.seen(&id.to_string()).await, Some(json!(1)));
+    assert_eq!(letters_of(&world.app).await[0].resolution, Some(Resolution::Replayed));
+    assert_eq!(world.app.open_dead_letters().await.unwrap(), 0);
+    assert_eq!(world.app.replay(id).await.unwrap_err().code(), "dead_letters.already_resolved");
+}
+
+#[tokio::test]
+async fn scripts_manage_dead_letters_for_those_who_may() {
+    let world = World::new().await;
+    let manage = r#"
+        let open = dead_letters::list(#{ unresolved: true }).items;
+        let first = open[0];
+        let told = [dead_letters::count(), open.len(), first.source, first.event.key, first.attempts, first.error.contains("broken")];
+        dead_letters::resolve(first.id, "ignored");
+        try {
+            dead_letters::replay(first.id);
+        } catch (problem) {
+            return told + [problem.code, dead_letters::get(first.id).resolution];
+        }"#;
+    world.deploy(&[("handler", "//! on kv orders\nthrow `broken`;"), ("manage", manage)]).await;
+    world.app.kv("orders").unwrap().set("42", &1).await.unwrap();
+    for _ in 0..6 {
+        world.after(Duration::from_secs(3_600)).await;
+    }
+
+    let script = world.app.script("manage").unwrap();
+    for (principal, is_allowed) in [
+        (None, false),
+        (Some(Principal::new(PrincipalKind::Caller, "eve", "Eve")), false),
+        (
+            Some(Principal::new(PrincipalKind::User, "ed", "Ed").member(world.app.id(), AppRole::Editor)),
+            false,
+        ),
+        (
+            Some(Principal::new(PrincipalKind::User, "ada", "Ada").member(world.app.id(), AppRole::AppAdmin)),
+            true,
+        ),
+    ] {
+        let mut invocation = script.invocation();
+        invocation.principal = principal.map(Arc::new);
+        let outcome = script.execute(invocation).await;
+        if is_allowed {
+            let Answer::Value(told) = outcome.result.unwrap() else { panic!("a response") };
+            assert_eq!(
+                told.to_value::<Value>().unwrap(),
+                json!([1, 1, "kv", "42", 5, true, "dead_letters.already_resolved", "ignored"])
+            );
+        } else {
+            let failure = outcome.result.unwrap_err();
+            assert!(failure.message.contains("AppDeadLetterManage"), "{}", failure.message);
+        }
+    }
 }
 
 #[tokio::test]
@@ -283,7 +366,142 @@ async fn a_trigger_has_the_retries_that_it_was_registered_with() {
     world.settle().await;
     world.after(Duration::from_millis(50)).await;
 
-    assert_eq!(world.app.dead_letters(10).await.unwrap().len(), 1);
+    assert_eq!(letters_of(&world.app).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_message_reaches_every_script_whose_pattern_matches_its_topic() {
+    let world = World::new().await;
+    let note = |pattern: &str, name: &str| {
+        format!(
+            "//! on pubsub {pattern}\nkv::collection(\"seen\").set({name:?} + \" \" + ctx.event.pubsub.topic, ctx.event.pubsub.message);"
+        )
+    };
+    world
+        .deploy(&[
+            ("one", &note("order.paid", "one")),
+            ("below", &note("order.*", "below")),
+            ("all", &note("*", "all")),
+            (
+                "publish",
+                "//! route POST /publish\nlet topic = ctx.request.query.topic; pubsub::publish_durable(topic, #{ topic: topic, n: 1.0 })",
+            ),
+        ])
+        .await;
+
+    for (topic, count) in [("order.paid", 3), ("order.paid.eu", 2), ("order", 1)] {
+        let mut request = HttpRequest::new(http::Method::POST, "/publish");
+        request.query = Some(format!("topic={topic}"));
+        let answer = world.app.request(request).await.unwrap();
+        assert_eq!(answer.body, count.to_string(), "{topic}");
+    }
+    assert_eq!(world.app.publish("stock", &1).await.unwrap(), 1);
+    world.settle().await;
+
+    let seen = world.app.kv("seen").unwrap().list(&ListOptions::default()).await.unwrap();
+    let keys: Vec<_> = seen.items.iter().map(|entry| entry.key.as_str()).collect();
+    assert_eq!(
+        keys,
+        [
+            "all order",
+            "all order.paid",
+            "all order.paid.eu",
+            "all stock",
+            "below order.paid",
+            "below order.paid.eu",
+            "one order.paid",
+        ]
+    );
+    assert_eq!(world.seen("one order.paid").await, Some(json!({ "topic": "order.paid", "n": 1.0 })));
+    assert_eq!(world.other.waiting_events(10).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_schedule_fires_by_the_clock_of_its_zone() {
+    let world = World::new().await;
+    let source = "//! cron \"0 30 8 * * *\" Asia/Kolkata\nkv::collection(\"seen\").set(ctx.event.cron.scheduled_for, ctx.event.cron);";
+    world.deploy(&[("report", source)]).await;
+    world.settle().await;
+    assert_eq!(world.app.waiting_events(10).await.unwrap(), []);
+
+    // A day has one such time, wherever it begins.
+    world.after(Duration::from_secs(24 * 3_600)).await;
+
+    let seen = world.app.kv("seen").unwrap().list(&ListOptions::default()).await.unwrap().items;
+    assert_eq!(seen.len(), 1);
+    let at: picloud_core::Timestamp = seen[0].key.as_str().parse().unwrap();
+    assert_eq!(at.as_second().rem_euclid(24 * 3_600), 3 * 3_600, "08:30 in India is 03:00 UTC");
+    let told: Value = seen[0].value.to_value().unwrap();
+    assert_eq!((&told["schedule"], &told["timezone"]), (&json!("0 30 8 * * *"), &json!("Asia/Kolkata")));
+}
+
+#[tokio::test]
+async fn a_schedule_makes_up_for_each_time_that_a_busy_process_passed() {
+    let world = World::new().await;
+    world.deploy(&[("tick", "//! cron @hourly\nkv::collection(\"seen\").increment(\"n\", 1);")]).await;
+    world.settle().await;
+    world.after(Duration::from_secs(5 * 3_600)).await;
+    assert_eq!(world.seen("n").await, Some(json!(5)));
+}
+
+#[tokio::test]
+async fn a_schedule_that_was_missed_fires_once_unless_it_says_skip() {
+    let (backend, clock) = MemoryBackend::with_test_clock();
+    let start = async || Picloud::builder(backend.clone()).start().await.unwrap();
+    let cloud = start().await;
+    let app = cloud.create_app("shop").await.unwrap();
+    let count = |name: &str| format!("kv::collection(\"seen\").increment({name:?}, 1);");
+    let once = format!("//! cron @hourly\n{}", count("once"));
+    let skip = format!("//! cron @hourly UTC skip\n{}", count("skip"));
+    app.deploy(&bundle(&[("once", &once), ("skip", &skip)])).await.unwrap();
+    cloud.run_until_idle().await.unwrap();
+    cloud.shutdown(Duration::from_secs(5)).await;
+
+    clock.advance(Duration::from_secs(10 * 3_600));
+    // Two processes start again: the missed time counts once all the same.
+    let (cloud, other) = (start().await, start().await);
+    cloud.run_until_idle().await.unwrap();
+    other.run_until_idle().await.unwrap();
+    let seen = cloud.app(app.id()).kv("seen").unwrap();
+    assert_eq!(seen.get::<i64>("once").await.unwrap(), Some(1));
+    assert_eq!(seen.get::<i64>("skip").await.unwrap(), None);
+
+    clock.advance(Duration::from_secs(3_600));
+    cloud.run_until_idle().await.unwrap();
+    other.run_until_idle().await.unwrap();
+    assert_eq!(seen.get::<i64>("once").await.unwrap(), Some(2));
+    assert_eq!(seen.get::<i64>("skip").await.unwrap(), Some(1));
+    other.shutdown(Duration::from_secs(5)).await;
+    cloud.shutdown(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn a_schedule_that_is_changed_or_gone_does_not_fire_as_before() {
+    let world = World::new().await;
+    let tick = |schedule: &str| format!("//! cron {schedule}\nkv::collection(\"seen\").increment(\"n\", 1);");
+    world.deploy(&[("tick", &tick("@hourly"))]).await;
+    world.settle().await;
+    world.deploy(&[("tick", &tick("\"0 0 0 1 1 *\""))]).await;
+    world.after(Duration::from_secs(2 * 3_600)).await;
+    assert_eq!(world.seen("n").await, None);
+    world.deploy(&[("tick", "1")]).await;
+    world.after(Duration::from_secs(800 * 24 * 3_600)).await;
+    assert_eq!(world.seen("n").await, None);
+}
+
+#[tokio::test]
+async fn what_cannot_be_published_is_refused_with_its_reason() {
+    let world = World::new().await;
+    world.deploy(&[("all", "//! on pubsub *\n1")]).await;
+    let long = "x".repeat(1024 * 1024);
+    for (topic, message, code) in [
+        ("order..paid", &json!(1), "pubsub.invalid_topic"),
+        ("order.*", &json!(1), "pubsub.invalid_topic"),
+        ("order", &json!(long), "pubsub.message_too_large"),
+    ] {
+        assert_eq!(world.app.publish(topic, message).await.unwrap_err().code(), code);
+    }
+    assert_eq!(world.app.waiting_events(10).await.unwrap(), []);
 }
 
 #[tokio::test]
@@ -304,7 +522,7 @@ async fn what_fires_itself_is_cut_and_said_to_be_a_loop() {
     assert!(cut[0].error.as_deref().unwrap().contains("PICLOUD_MAX_TRIGGER_DEPTH"), "{:?}", cut[0].error);
     let last = records.iter().find(|record| Some(record.id) == cut[0].parent).unwrap();
     assert!(last.log.lines.iter().any(|line| line.message.contains("not run")), "{:?}", last.log);
-    assert_eq!(world.app.dead_letters(10).await.unwrap(), []);
+    assert_eq!(letters_of(&world.app).await, []);
 }
 
 #[tokio::test]
@@ -335,7 +553,7 @@ async fn a_handler_runs_as_whoever_registered_it_with_the_roles_of_now() {
     people.put("ada", Ok(Principal::new(PrincipalKind::User, "ada", "Ada")));
     orders.set("without a role", &1).await.unwrap();
     world.settle().await;
-    let letters = world.app.dead_letters(10).await.unwrap();
+    let letters = letters_of(&world.app).await;
     assert_eq!(letters.len(), 1);
     assert_eq!(letters[0].reason, DeadLetterReason::RegistrantInvalid);
 }
@@ -354,7 +572,7 @@ async fn a_registrant_that_cannot_be_looked_up_makes_the_event_wait() {
     for _ in 0..10 {
         world.after(Duration::from_secs(6)).await;
     }
-    assert_eq!(world.app.dead_letters(10).await.unwrap(), []);
+    assert_eq!(letters_of(&world.app).await, []);
     people.put("ada", Ok(ada));
     world.after(Duration::from_secs(6)).await;
 
@@ -392,7 +610,7 @@ async fn what_waits_for_a_deleted_trigger_is_dropped() {
     world.after(Duration::from_secs(2)).await;
 
     assert_eq!(world.app.waiting_events(10).await.unwrap(), []);
-    assert_eq!(world.app.dead_letters(10).await.unwrap(), []);
+    assert_eq!(letters_of(&world.app).await, []);
     assert_eq!(world.statuses().await.len(), 1);
 }
 
@@ -474,7 +692,7 @@ async fn an_async_route_is_retried_and_given_up_like_an_event() {
     for _ in 0..6 {
         world.after(Duration::from_secs(3_600)).await;
     }
-    let letters = world.app.dead_letters(10).await.unwrap();
+    let letters = letters_of(&world.app).await;
     assert_eq!((letters.len(), letters[0].attempts), (1, 5));
 }
 
@@ -502,7 +720,7 @@ async fn a_full_gate_makes_events_wait_and_costs_no_attempt() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     assert_eq!(n, Some(json!(3)), "each ran at its first attempt");
-    assert_eq!(world.app.dead_letters(10).await.unwrap(), []);
+    assert_eq!(letters_of(&world.app).await, []);
 }
 
 #[tokio::test]
@@ -529,7 +747,7 @@ async fn a_shutdown_gives_back_what_it_did_not_finish() {
     }
     second.run_until_idle().await.unwrap();
     assert_eq!(app.kv("seen").unwrap().get::<i64>("begun").await.unwrap(), Some(2));
-    assert_eq!(app.dead_letters(10).await.unwrap(), []);
+    assert_eq!(letters_of(&app).await, []);
     second.shutdown(Duration::from_secs(5)).await;
 }
 

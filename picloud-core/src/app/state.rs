@@ -109,6 +109,8 @@ impl Known {
 pub struct Apps {
     catalog: Arc<dyn Catalog>,
     known: ArcSwap<Known>,
+    /// Grows whenever something else is known.
+    changes: watch::Sender<u64>,
     /// Held while reading the catalog, so that an older answer never replaces a newer one.
     reading: Mutex<()>,
 }
@@ -116,7 +118,8 @@ pub struct Apps {
 impl Apps {
     /// Reads every app.
     pub(crate) async fn load(catalog: Arc<dyn Catalog>) -> Result<Self> {
-        let apps = Apps { catalog, known: ArcSwap::default(), reading: Mutex::new(()) };
+        let changes = watch::Sender::new(0);
+        let apps = Apps { catalog, known: ArcSwap::default(), changes, reading: Mutex::new(()) };
         apps.refresh().await?;
         Ok(apps)
     }
@@ -169,7 +172,7 @@ impl Apps {
         let state = self.read(app).await?;
         let known = self.known.load_full();
         let others = known.by_id.values().filter(|state| state.record.id != app).cloned();
-        self.known.store(Arc::new(Known::of(others.chain(state))));
+        self.store(Known::of(others.chain(state)));
         Ok(())
     }
 
@@ -189,8 +192,25 @@ impl Apps {
                 _ => states.extend(self.read(record.id).await?),
             }
         }
-        self.known.store(Arc::new(Known::of(states.into_iter())));
+        self.store(Known::of(states.into_iter()));
         Ok(())
+    }
+
+    fn store(&self, known: Known) {
+        self.known.store(Arc::new(known));
+        self.changes.send_modify(|number| *number = number.wrapping_add(1));
+    }
+
+    /// A number that changes whenever something else is known.
+    #[cfg(feature = "cron")]
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// Every app.
+    #[cfg(feature = "cron")]
+    pub(crate) fn all(&self) -> Vec<Arc<AppState>> {
+        self.known.load().by_id.values().cloned().collect()
     }
 
     async fn read(&self, app: AppId) -> Result<Option<Arc<AppState>>> {

@@ -4,7 +4,7 @@ mod apply;
 mod apps;
 mod isolation;
 mod scripts;
-mod triggers;
+pub(crate) mod triggers;
 
 use std::sync::Arc;
 

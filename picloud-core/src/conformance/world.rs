@@ -7,9 +7,12 @@ use std::time::Duration;
 
 use super::{Collection, Documents};
 use crate::app::{AppRecord, AppSlug};
+use crate::catalog::CatalogChange;
 use crate::kv::KvService;
-use crate::outbox::{FanoutRow, OutboxRow};
-use crate::{AppId, Backend, CallCx, CxInner, Error, Json, Result, Services, Timestamp, Transaction};
+use crate::outbox::{FanoutRow, OutboxRow, Revision};
+use crate::{
+    AppId, Backend, CallCx, CxInner, Error, Json, Result, RouteId, Services, Timestamp, Transaction,
+};
 
 type Hook<I, O> = Box<dyn Fn(I) -> Pin<Box<dyn Future<Output = O> + Send>> + Send + Sync>;
 
@@ -106,6 +109,13 @@ impl World {
         let app = self.unsaved_app()?;
         self.backend.catalog().create_app(&app).await?;
         Ok(app.id)
+    }
+
+    /// Changes a new app: its revision is another one then.
+    pub(crate) async fn change_app(&self, app: AppId) -> Result<Revision> {
+        let script = crate::catalog::suite::script(self, "a script")?;
+        let changes = [CatalogChange::PutScript(script), CatalogChange::DeleteRoute(RouteId::new())];
+        self.backend.catalog().apply(app, &changes, Revision(0)).await
     }
 
     /// A collection of a new app.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{FailureClass, InvocationType, Outcome, Position};
 use crate::log::LogLines;
 use crate::page::{Cursor, ListId, Page, clamp_page_size};
-use crate::{AppId, Error, EventId, ExecutionId, RequestId, Result, ScriptId, Timestamp, TraceId, TriggerId};
+use crate::{AppId, EventId, ExecutionId, RequestId, Result, ScriptId, Timestamp, TraceId, TriggerId};
 
 /// What an execution came to, as it is filtered and counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -244,7 +244,7 @@ impl ExecutionListOptions {
 
     /// The cursor of the page that follows `last`, in this list of an app's records. For backends.
     pub fn cursor_after(&self, app: AppId, last: &ExecutionRecord) -> Cursor {
-        self.list(app).cursor(&format!("{} {}", last.started_at.as_microsecond(), last.id))
+        self.list(app).cursor_at(last.started_at, last.id.as_uuid())
     }
 
     /// Where to go on: after the record that started then (to the microsecond) and has this id; `None` at the beginning.
@@ -253,15 +253,8 @@ impl ExecutionListOptions {
     /// # Errors
     /// `executions.invalid_cursor` when this list of this app did not make the cursor.
     pub fn place(&self, app: AppId) -> Result<Option<(Timestamp, ExecutionId)>> {
-        let Some(cursor) = &self.cursor else { return Ok(None) };
-        let read = |text: &str| {
-            let (at, id) = text.split_once(' ')?;
-            Some((Timestamp::from_microsecond(at.parse().ok()?).ok()?, id.parse().ok()?))
-        };
-        let place = self.list(app).last(cursor).and_then(|text| read(&text));
-        place.map(Some).ok_or_else(|| {
-            Error::invalid("executions.invalid_cursor", "the cursor was not handed out by this list")
-        })
+        let place = self.list(app).place_of(self.cursor.as_ref(), "executions.invalid_cursor")?;
+        Ok(place.map(|(at, id)| (at, ExecutionId::from_uuid(id))))
     }
 
     fn list(&self, app: AppId) -> ListId {

@@ -5,6 +5,7 @@
 
 mod docs;
 mod kv;
+mod pubsub;
 
 use std::fmt::Debug;
 use std::future::Future;
@@ -43,10 +44,11 @@ pub(crate) const ATTEMPTS: usize = 8;
 
 /// Wraps the services of a backend, or of a transaction.
 pub(crate) fn guarded(services: Services, door: &Door) -> Services {
-    Services {
-        kv: Arc::new(kv::GuardedKv::new(services.kv, door.clone())),
-        docs: Arc::new(docs::GuardedDocs::new(services.docs, door.clone())),
-    }
+    Services::new(
+        Arc::new(kv::GuardedKv::new(services.kv, door.clone())),
+        Arc::new(docs::GuardedDocs::new(services.docs, door.clone())),
+        Arc::new(pubsub::GuardedPubsub::new(services.pubsub, door.clone())),
+    )
 }
 
 /// What all guarded services share.

@@ -1,8 +1,9 @@
 //! The dispatcher: claims rows that are due, has them delivered, and settles them.
 //!
-//! Three tasks on the control thread. The *claimer* takes rows as long as there is room and hands them to the executor
+//! Four tasks on the control thread. The *claimer* takes rows as long as there is room and hands them to the executor
 //! threads ([`deliver`](super::deliver)). The *completer* collects what became of them and settles in batches. The
-//! *keeper* shows that this worker is alive, and takes over from workers that are not.
+//! *keeper* shows that this worker is alive, and takes over from workers that are not. The *timekeeper* stores the events of
+//! [schedules](super::schedule).
 
 use std::future::Future;
 use std::pin::pin;
@@ -83,6 +84,8 @@ pub(crate) struct Dispatcher {
     over: watch::Sender<bool>,
     settled: mpsc::UnboundedSender<Settled>,
     inbox: Mutex<Option<mpsc::UnboundedReceiver<Settled>>>,
+    #[cfg(feature = "cron")]
+    scheduler: super::schedule::Scheduler,
     idle_wanted: Mutex<Vec<oneshot::Sender<()>>>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
     keeper: Mutex<Option<JoinHandle<()>>>,
@@ -97,6 +100,8 @@ impl Dispatcher {
     ) -> Arc<Self> {
         let (settled, inbox) = mpsc::unbounded_channel();
         Arc::new(Dispatcher {
+            #[cfg(feature = "cron")]
+            scheduler: super::schedule::Scheduler::new(outbox.clone(), courier.apps.clone(), clock.clone()),
             outbox,
             courier: Arc::new(courier),
             clock,
@@ -121,6 +126,8 @@ impl Dispatcher {
         if self.config.enabled {
             tasks.push(runtime.spawn(self.clone().claimer()));
             tasks.push(runtime.spawn(self.clone().completer()));
+            #[cfg(feature = "cron")]
+            tasks.push(runtime.spawn(self.clone().timekeeper()));
             let keeper = runtime.spawn(self.clone().keeper());
             *self.keeper.lock().unwrap_or_else(PoisonError::into_inner) = Some(keeper);
         } else {
@@ -166,6 +173,8 @@ impl Dispatcher {
 
     /// Completes when no row is due and none is with this process.
     pub(crate) async fn idle(&self) -> Result<()> {
+        #[cfg(feature = "cron")]
+        self.scheduler.tick().await?;
         let (tell, told) = oneshot::channel();
         self.idle_wanted().push(tell);
         self.asked.notify_one();
@@ -409,6 +418,37 @@ impl Dispatcher {
                     }
                 }
                 Err(error) => tracing::warn!(%error, "looking for dead workers failed"),
+            }
+        }
+    }
+
+    /// Fires triggers by the clock.
+    #[cfg(feature = "cron")]
+    async fn timekeeper(self: Arc<Self>) {
+        let mut changes = self.courier.apps.changes();
+        let mut closing = self.closing.subscribe();
+        loop {
+            changes.mark_unchanged();
+            let wait = match self.scheduler.tick().await {
+                Ok(wait) => wait,
+                Err(error) => {
+                    tracing::warn!(%error, "scheduled events could not be stored; trying again");
+                    AFTER_FAILURE
+                }
+            };
+            let mut timer = pin!(self.clock.sleep(wait));
+            let mut changed = pin!(changes.changed());
+            let mut ended = pin!(async { drop(closing.wait_for(|closing| *closing).await) });
+            let goes_on = std::future::poll_fn(|cx| {
+                if ended.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(false);
+                }
+                let woken = timer.as_mut().poll(cx).is_ready() || changed.as_mut().poll(cx).is_ready();
+                if woken { Poll::Ready(true) } else { Poll::Pending }
+            })
+            .await;
+            if !goes_on {
+                return;
             }
         }
     }

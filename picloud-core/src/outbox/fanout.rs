@@ -1,6 +1,7 @@
 //! The seam through which a write takes its events along: [`Fanout`].
 
 use crate::kv::Key;
+use crate::pubsub::Topic;
 use crate::{CollectionName, ScriptId, TriggerId};
 
 /// A number that grows with every change to an app's scripts, routes and triggers.
@@ -50,6 +51,11 @@ pub enum EventSource<'a> {
     Docs {
         /// The collection.
         collection: &'a CollectionName,
+    },
+    /// A message that is published.
+    Pubsub {
+        /// The topic.
+        topic: &'a Topic,
     },
 }
 

@@ -9,6 +9,8 @@ mod deliver;
 mod dispatcher;
 mod fanout;
 pub(crate) mod request;
+#[cfg(feature = "cron")]
+mod schedule;
 #[cfg(feature = "conformance")]
 pub(crate) mod suite;
 mod types;
@@ -23,9 +25,13 @@ pub(crate) use deliver::Courier;
 pub(crate) use dispatcher::Dispatcher;
 pub use dispatcher::DispatcherConfig;
 pub use fanout::{EventSource, Fanout, FanoutRow, Revision};
-pub use types::{Claimed, DeadLetter, DeadLetterReason, EventKind, OutboxRow, Settlement, Verdict, WorkerId};
+pub use types::{
+    Claimed, DeadLetter, DeadLetterError, DeadLetterListOptions, DeadLetterReason, EventKind, OutboxRow,
+    Resolution, Settlement, Verdict, WorkerId,
+};
 
-use crate::{AppId, Result};
+use crate::page::Page;
+use crate::{AppId, EventId, Result, Timestamp};
 
 /// Stores events until they are handled.
 ///
@@ -41,6 +47,8 @@ use crate::{AppId, Result};
 /// - Claims take rows that are due, the ones that became due first first, and no other.
 /// - A settlement takes effect only if the row is with this worker under this claim number. What was lost to another
 ///   worker is reported and changes nothing.
+/// - A letter is replayed, or resolved, once: of concurrent calls one succeeds. Its row is there exactly when it is
+///   marked; the row keeps id and contents, and its claim numbers go on.
 /// - All that a verdict does to a row is one commit: a dead letter is written exactly when its row is removed.
 /// - [`Verdict::Release`] gives the attempt back; [`Verdict::Retry`] does not.
 /// - [`take_over`](Outbox::take_over) hands the rows of workers that were silent for `lease` to this worker, each under a
@@ -58,6 +66,10 @@ pub trait Outbox: Debug + Send + Sync + 'static {
     /// # Errors
     /// `app.not_found`.
     async fn enqueue(&self, row: &OutboxRow) -> Result<()>;
+
+    /// Stores a row of a trigger for a scheduled time, due at once, unless that trigger has fired for that time or a later
+    /// one; answers whether it did. However many nodes ask, one of them does. A trigger that is gone does not fire.
+    async fn fire(&self, row: &OutboxRow, scheduled_for: Timestamp) -> Result<bool>;
 
     /// Registers a worker, or shows that it is alive. `false`: it was taken over, and its rows are lost to it.
     async fn beat(&self, worker: WorkerId) -> Result<bool>;
@@ -81,8 +93,30 @@ pub trait Outbox: Debug + Send + Sync + 'static {
     /// The rows of an app that wait or are with a worker, at most `limit`, oldest first.
     async fn waiting(&self, app: AppId, limit: usize) -> Result<Vec<OutboxRow>>;
 
-    /// The dead letters of an app, at most `limit`, newest first.
-    async fn dead_letters(&self, app: AppId, limit: usize) -> Result<Vec<DeadLetter>>;
+    /// A page of dead letters of an app, the newest first and then by id.
+    ///
+    /// # Errors
+    /// `dead_letters.invalid_cursor`.
+    async fn dead_letters(&self, app: AppId, options: &DeadLetterListOptions) -> Result<Page<DeadLetter>>;
+
+    /// One dead letter; `None` when the app has none of that id.
+    async fn dead_letter(&self, app: AppId, id: EventId) -> Result<Option<DeadLetter>>;
+
+    /// How many dead letters of an app are open.
+    async fn open_dead_letters(&self, app: AppId) -> Result<u64>;
+
+    /// Sends the event of an open dead letter again: the row is due at once, with its id and no attempt counted, and the
+    /// letter is [`Resolution::Replayed`]. Given up again, it becomes an open letter again.
+    ///
+    /// # Errors
+    /// [`DeadLetterError`]; nothing changes then.
+    async fn replay(&self, app: AppId, id: EventId) -> Result<()>;
+
+    /// Closes an open dead letter.
+    ///
+    /// # Errors
+    /// [`DeadLetterError::NotFound`], [`DeadLetterError::AlreadyResolved`].
+    async fn resolve(&self, app: AppId, id: EventId, resolution: Resolution) -> Result<()>;
 
     /// A number that changes when rows may have become due, here or on another node.
     fn notices(&self) -> watch::Receiver<u64>;

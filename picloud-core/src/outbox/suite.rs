@@ -1,6 +1,7 @@
 //! The contract of [`Outbox`](super::Outbox), sentence by sentence.
 
 mod claim;
+mod letters;
 mod rows;
 mod settle;
 mod workers;
@@ -10,12 +11,14 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::{Claimed, EventKind, Outbox, OutboxRow, Settlement, Verdict, WorkerId};
+use super::{
+    Claimed, DeadLetter, DeadLetterListOptions, EventKind, Outbox, OutboxRow, Settlement, Verdict, WorkerId,
+};
 use crate::conformance::{Case, World};
 use crate::{AppId, EventId, ExecutionId, Json, RequestId, Result, ScriptId, Timestamp, TraceId, TriggerId};
 
 pub(crate) fn cases() -> Vec<Case> {
-    [rows::cases(), claim::cases(), settle::cases(), workers::cases()].concat()
+    [rows::cases(), claim::cases(), settle::cases(), letters::cases(), workers::cases()].concat()
 }
 
 /// Longer than any case takes.
@@ -94,6 +97,16 @@ impl Events {
         Ok(self.outbox.waiting(self.app, 100).await?.into_iter().map(|row| row.id).collect())
     }
 
+    /// The newest dead letters of the app.
+    async fn letters(&self, limit: usize) -> Result<Vec<DeadLetter>> {
+        self.letters_of(self.app, limit).await
+    }
+
+    async fn letters_of(&self, app: AppId, limit: usize) -> Result<Vec<DeadLetter>> {
+        let options = DeadLetterListOptions { limit: Some(limit), ..DeadLetterListOptions::default() };
+        Ok(self.outbox.dead_letters(app, &options).await?.items)
+    }
+
     /// A worker that has one row, and is silent from then on.
     async fn dead_worker(&self) -> Result<(WorkerId, Claimed)> {
         let worker = self.worker().await?;
@@ -105,7 +118,7 @@ impl Events {
 }
 
 /// Fails unless the number changes within a time that no working backend needs.
-async fn assert_noticed(mut notices: watch::Receiver<u64>) {
+pub(crate) async fn assert_noticed(mut notices: watch::Receiver<u64>) {
     let noticed = tokio::time::timeout(Duration::from_secs(5), notices.changed()).await;
     assert!(noticed.is_ok_and(|noticed| noticed.is_ok()), "nothing was noticed");
 }

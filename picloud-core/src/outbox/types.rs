@@ -7,7 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use super::FanoutRow;
 use crate::ids::id;
-use crate::{AppId, CallCx, EventId, ExecutionId, Json, RequestId, ScriptId, Timestamp, TraceId, TriggerId};
+use crate::page::{Cursor, ListId};
+use crate::{
+    AppId, CallCx, Error, ErrorKind, EventId, ExecutionId, Json, RequestId, Result, ScriptId, Timestamp,
+    TraceId, TriggerId,
+};
 
 id!(
     /// Identifies a worker: one process at one run.
@@ -23,6 +27,10 @@ pub enum EventKind {
     Kv,
     /// A write to a document; the payload is a [`DocsEvent`](crate::docs::DocsEvent).
     Docs,
+    /// A published message; the payload is a [`PubsubEvent`](crate::pubsub::PubsubEvent).
+    Pubsub,
+    /// A scheduled time; the payload is `schedule`, `timezone`, `scheduled_for` and `fired_at`.
+    Cron,
     /// A request to an async route.
     Http,
     /// A kind that this version does not know: written by a newer one, and left to nodes that know it.
@@ -36,6 +44,8 @@ impl EventKind {
         match self {
             EventKind::Kv => "kv",
             EventKind::Docs => "docs",
+            EventKind::Pubsub => "pubsub",
+            EventKind::Cron => "cron",
             EventKind::Http => "http",
             EventKind::Unknown => "unknown",
         }
@@ -46,6 +56,8 @@ impl EventKind {
         match word {
             "kv" => EventKind::Kv,
             "docs" => EventKind::Docs,
+            "pubsub" => EventKind::Pubsub,
+            "cron" => EventKind::Cron,
             "http" => EventKind::Http,
             _ => EventKind::Unknown,
         }
@@ -198,9 +210,112 @@ pub struct DeadLetter {
     pub error: String,
     /// When it was given up.
     pub died_at: Timestamp,
+    /// What became of it; `None` while it is open.
+    pub resolution: Option<Resolution>,
+    /// Since when it is no longer open.
+    pub resolved_at: Option<Timestamp>,
+}
+
+/// What became of a dead letter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Resolution {
+    /// Its event was sent again.
+    Replayed,
+    /// Nothing is to be done.
+    Ignored,
+    /// A script did what was to be done.
+    HandledByScript,
+}
+
+impl Resolution {
+    const ALL: [Self; 3] = [Resolution::Replayed, Resolution::Ignored, Resolution::HandledByScript];
+
+    /// The word for it in storage and for scripts.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Resolution::Replayed => "replayed",
+            Resolution::Ignored => "ignored",
+            Resolution::HandledByScript => "handled_by_script",
+        }
+    }
+
+    /// The resolution that a stored word stands for; `None` for a word that this version does not know.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Resolution::ALL.into_iter().find(|resolution| resolution.as_str() == word)
+    }
+}
+
+/// Which dead letters to list. The default is the first page of all.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct DeadLetterListOptions {
+    /// Only those that are open.
+    pub unresolved: bool,
+    /// Where to go on, from the page before.
+    pub cursor: Option<Cursor>,
+    /// Letters on a page; clamped to 1 ..= 1 000, 100 when `None`.
+    pub limit: Option<usize>,
+}
+
+impl DeadLetterListOptions {
+    /// The cursor of the page that follows `last`, in this list of an app's letters. For backends.
+    pub fn cursor_after(&self, app: AppId, last: &DeadLetter) -> Cursor {
+        self.list(app).cursor_at(last.died_at, last.row.id.as_uuid())
+    }
+
+    /// Where to go on: after the letter of then (to the microsecond) with this id; `None` at the beginning. For backends.
+    ///
+    /// # Errors
+    /// `dead_letters.invalid_cursor` when this list of this app did not make the cursor.
+    pub fn place(&self, app: AppId) -> Result<Option<(Timestamp, EventId)>> {
+        let place = self.list(app).place_of(self.cursor.as_ref(), "dead_letters.invalid_cursor")?;
+        Ok(place.map(|(at, id)| (at, EventId::from_uuid(id))))
+    }
+
+    fn list(&self, app: AppId) -> ListId {
+        let which = if self.unresolved { "unresolved" } else { "all" };
+        ListId::new(["dead_letters", &app.to_string(), which])
+    }
+}
+
+/// The errors of dead letters, with their stable codes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DeadLetterError {
+    /// `dead_letters.not_found`: the app has none of that id.
+    #[error("there is no such dead letter")]
+    NotFound,
+    /// `dead_letters.already_resolved`: it is not open any more.
+    #[error("the dead letter was resolved before")]
+    AlreadyResolved,
+    /// `dead_letters.target_gone`: the trigger or script is gone that would get the event.
+    #[error("the trigger or the script that the event was for is gone")]
+    TargetGone,
+}
+
+impl From<DeadLetterError> for Error {
+    fn from(error: DeadLetterError) -> Self {
+        use ErrorKind::{Conflict, NotFound};
+        let (kind, code) = match error {
+            DeadLetterError::NotFound => (NotFound, "dead_letters.not_found"),
+            DeadLetterError::AlreadyResolved => (Conflict, "dead_letters.already_resolved"),
+            DeadLetterError::TargetGone => (Conflict, "dead_letters.target_gone"),
+        };
+        Error::new(kind, code, error.to_string())
+    }
 }
 
 impl DeadLetter {
+    /// The same, no longer open.
+    #[must_use]
+    pub fn resolved(mut self, resolution: Resolution, at: Timestamp) -> Self {
+        (self.resolution, self.resolved_at) = (Some(resolution), Some(at));
+        self
+    }
+
     /// The letter of an event.
     pub fn new(
         row: OutboxRow,
@@ -209,6 +324,7 @@ impl DeadLetter {
         error: impl Into<String>,
         died_at: Timestamp,
     ) -> Self {
-        DeadLetter { row, attempts, reason, error: error.into(), died_at }
+        let error = error.into();
+        DeadLetter { row, attempts, reason, error, died_at, resolution: None, resolved_at: None }
     }
 }

@@ -12,7 +12,9 @@ use crate::catalog::{AppSnapshot, CatalogChange};
 use crate::engine::ScriptSandbox;
 use crate::execution::{Answer, HttpRequest, HttpResponse, Invocation, Outcome};
 use crate::guard::{self, ATTEMPTS, app_busy, no_such_app};
-use crate::outbox::{self, DeadLetter, EventKind, Fanout, OutboxRow};
+use crate::outbox::{self, DeadLetter, DeadLetterListOptions, EventKind, Fanout, OutboxRow, Resolution};
+use crate::page::Page;
+use crate::pubsub::Topic;
 use crate::route::{DispatchMode, RouteMatch, normalize_path};
 use crate::script::deploy::Deployer;
 use crate::script::{Bundle, DeployError, DeployReport, Owner, ScriptRecord};
@@ -123,7 +125,8 @@ impl App {
     /// up at each run.
     ///
     /// # Errors
-    /// `script.not_found`, `trigger.unknown_kind`, `trigger.invalid_retry`, `forbidden` when the registrant may not manage
+    /// `script.not_found`, `trigger.unknown_kind`, `trigger.invalid_retry`, those of
+    /// [`CronTrigger::check`](crate::trigger::CronTrigger::check), `forbidden` when the registrant may not manage
     /// triggers of this app; those of the backend.
     pub async fn create_trigger(
         &self,
@@ -148,6 +151,9 @@ impl App {
         }
         let retry = retry.unwrap_or(self.cloud.config().triggers.retry);
         retry.check()?;
+        if let TriggerKind::Cron(cron) = &kind {
+            cron.check()?;
+        }
         let (id, now) = (TriggerId::new(), self.cloud.backend().clock().now());
         self.change(|snapshot| {
             let target = snapshot.scripts.iter().find(|found| found.name.as_str() == script);
@@ -196,8 +202,33 @@ impl App {
     ///
     /// # Errors
     /// Those of the backend.
-    pub async fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>> {
-        self.cloud.backend().outbox().dead_letters(self.id, limit).await
+    pub async fn dead_letters(&self, options: &DeadLetterListOptions) -> Result<Page<DeadLetter>> {
+        self.cloud.backend().outbox().dead_letters(self.id, options).await
+    }
+
+    /// How many events were given up and are neither replayed nor resolved.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    pub async fn open_dead_letters(&self) -> Result<u64> {
+        self.cloud.backend().outbox().open_dead_letters(self.id).await
+    }
+
+    /// Sends the event of a dead letter again, with all its attempts before it.
+    ///
+    /// # Errors
+    /// `dead_letters.not_found`, `dead_letters.already_resolved`, `dead_letters.target_gone`; those of the backend.
+    pub async fn replay(&self, id: EventId) -> Result<()> {
+        self.cloud.backend().outbox().replay(self.id, id).await
+    }
+
+    /// Closes a dead letter.
+    ///
+    /// # Errors
+    /// `dead_letters.not_found`, `dead_letters.already_resolved`; `dead_letters.invalid_resolution` for
+    /// [`Resolution::Replayed`], which only [`replay`](Self::replay) makes true; those of the backend.
+    pub async fn resolve(&self, id: EventId, resolution: Resolution) -> Result<()> {
+        crate::dead_letters::resolve(&*self.cloud.backend().outbox(), self.id, id, resolution).await
     }
 
     /// Events of this app that wait or are being handled, oldest first.
@@ -302,6 +333,15 @@ impl App {
         Script { app: self.clone(), record }.request(request).await
     }
 
+    /// Publishes a message to every trigger whose pattern matches the topic; answers how many these are. It is stored
+    /// when this returns.
+    ///
+    /// # Errors
+    /// `pubsub.invalid_topic`, `pubsub.message_too_large`, `json.invalid`, and those of the backend.
+    pub async fn publish(&self, topic: &str, message: &(impl Serialize + ?Sized)) -> Result<u64> {
+        publish(self.cloud.services(), &self.cx(), topic, message).await
+    }
+
     /// A collection of the app's KV.
     ///
     /// # Errors
@@ -352,7 +392,25 @@ pub struct AppTransaction {
     cx: CallCx,
 }
 
+async fn publish(
+    services: &Services,
+    cx: &CallCx,
+    topic: &str,
+    message: &(impl Serialize + ?Sized),
+) -> Result<u64> {
+    let (topic, message) = (Topic::new(topic)?, Json::from_value(message)?);
+    services.pubsub.publish_durable(cx, &topic, &message).await
+}
+
 impl AppTransaction {
+    /// As [`App::publish`], inside: nobody hears of it before the commit.
+    ///
+    /// # Errors
+    /// As [`App::publish`].
+    pub async fn publish(&self, topic: &str, message: &(impl Serialize + ?Sized)) -> Result<u64> {
+        publish(&self.services, &self.cx, topic, message).await
+    }
+
     /// A collection of the app's KV, inside.
     ///
     /// # Errors

@@ -156,6 +156,8 @@ impl PicloudBuilder {
             crate::log::script_module(),
             crate::kv::script_module(services.kv.clone()),
             crate::docs::script_module(services.docs.clone()),
+            crate::pubsub::script_module(services.pubsub.clone()),
+            crate::dead_letters::script_module(self.backend.outbox()),
         ];
         modules.extend(self.modules);
         let toolbox = Arc::new(Toolbox::new(config.limits.clone(), modules)?);

@@ -276,7 +276,9 @@ impl<'a> Plan<'a> {
             let of_kind = |trigger: &&TriggerRecord| trigger.kind.as_str() == wanted.kind.as_str();
             let changed = old.iter().position(of_kind).map(|at| old.remove(at));
             let record = match changed {
-                Some(changed) => TriggerRecord { kind: wanted.kind.clone(), ..changed.clone() },
+                Some(changed) => {
+                    TriggerRecord { kind: wanted.kind.clone(), created_at: self.now, ..changed.clone() }
+                }
                 None => TriggerRecord {
                     id: TriggerId::new(),
                     script: script.id,

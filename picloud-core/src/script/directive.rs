@@ -5,8 +5,9 @@ use std::str::FromStr;
 
 use crate::engine::MAX_TIMEOUT_SECONDS;
 use crate::execution::Position;
+use crate::pubsub::PubsubTrigger;
 use crate::route::{DispatchMode, HostPattern, PatternError, RouteMethod, RoutePatterns};
-use crate::trigger::{CollectionOp, CollectionTrigger, TriggerKind};
+use crate::trigger::{CollectionOp, CollectionTrigger, CronTrigger, Missed, TriggerKind};
 
 /// What the directives of one source ask for.
 #[derive(Debug, Default, PartialEq)]
@@ -27,7 +28,7 @@ pub(crate) struct RouteDirective {
     pub(crate) at: Position,
 }
 
-/// `//! on kv GLOB [OPS]` or `//! on docs GLOB [OPS]`.
+/// `//! on kv GLOB [OPS]` and the like.
 #[derive(Debug, PartialEq)]
 pub(crate) struct TriggerDirective {
     pub(crate) kind: TriggerKind,
@@ -44,10 +45,10 @@ pub(crate) struct Mistake {
 }
 
 /// Words that begin a directive of a later version: named so that nobody searches for a typing error.
-const LATER: [&str; 4] = ["cron", "queue", "module", "every"];
+const LATER: [&str; 3] = ["queue", "module", "every"];
 
 /// Sources of events of a later version.
-const LATER_SOURCES: [&str; 4] = ["files", "pubsub", "dead_letter", "email"];
+const LATER_SOURCES: [&str; 3] = ["files", "dead_letter", "email"];
 
 /// Reads the directives at the top of a source. Blank lines and comments may stand between them; the first other
 /// line ends them. Every mistake is reported, not just the first.
@@ -63,7 +64,7 @@ pub(crate) fn parse(source: &str) -> (Directives, Vec<Mistake>) {
         };
         line.skip_to(rest);
         let Some(word) = line.next() else { continue };
-        let known = matches!(word.text, "route" | "on" | "timeout");
+        let known = matches!(word.text, "route" | "on" | "cron" | "timeout");
         if !at_top {
             // Below the top it is a comment like any other, but for one that would have been followed.
             if known {
@@ -76,7 +77,9 @@ pub(crate) fn parse(source: &str) -> (Directives, Vec<Mistake>) {
         }
         let read = match word.text {
             "route" => route(&mut line, &word).map(|route| directives.routes.push(route)),
-            "on" => trigger(&mut line, &word).and_then(|(trigger, at)| {
+            "on" | "cron" => {
+                let read = if word.text == "on" { trigger(&mut line, &word) } else { cron(&mut line, &word) };
+                read.and_then(|(trigger, at)| {
                 if directives.triggers.iter().any(|known| known.kind == trigger.kind) {
                     return Err(at.mistake(
                         "directive.repeated",
@@ -85,7 +88,8 @@ pub(crate) fn parse(source: &str) -> (Directives, Vec<Mistake>) {
                 }
                 directives.triggers.push(trigger);
                 Ok(())
-            }),
+            })
+            }
             "timeout" if directives.timeout_seconds.is_some() => {
                 Err(word.mistake("directive.repeated", "a script has one timeout; this is the second"))
             }
@@ -97,7 +101,7 @@ pub(crate) fn parse(source: &str) -> (Directives, Vec<Mistake>) {
             other => Err(word.mistake(
                 "directive.unknown",
                 format!(
-                    "{other:?} is not a directive; there are route, on and timeout (a comment begins with //)"
+                    "{other:?} is not a directive; there are route, on, cron and timeout (a comment begins with //)"
                 ),
             )),
         };
@@ -159,7 +163,7 @@ fn route(line: &mut Line<'_>, directive: &Word<'_>) -> Result<RouteDirective, Mi
 }
 
 /// Sources of events, with what stands behind each.
-const SOURCES: &str = "on kv COLLECTION [OPS] or on docs COLLECTION [OPS]";
+const SOURCES: &str = "on kv COLLECTION [OPS], on docs COLLECTION [OPS] or on pubsub TOPIC";
 
 fn trigger<'a>(line: &mut Line<'a>, directive: &Word<'a>) -> Result<(TriggerDirective, Word<'a>), Mistake> {
     let usage = format!("a trigger reads: {SOURCES}, as in on kv orders:* insert,update");
@@ -174,6 +178,7 @@ fn trigger<'a>(line: &mut Line<'a>, directive: &Word<'a>) -> Result<(TriggerDire
     let read: fn(&mut Line<'a>, &Word<'a>) -> Result<TriggerKind, Mistake> = match source.text {
         "kv" => |line, glob| collection_trigger(line, glob).map(TriggerKind::Kv),
         "docs" => |line, glob| collection_trigger(line, glob).map(TriggerKind::Docs),
+        "pubsub" => |_, topic| Ok(TriggerKind::Pubsub(PubsubTrigger { topic: topic.parsed()? })),
         other => {
             return Err(
                 source.mistake("directive.unknown", format!("{other:?} is not a source of events; {usage}"))
@@ -183,6 +188,32 @@ fn trigger<'a>(line: &mut Line<'a>, directive: &Word<'a>) -> Result<(TriggerDire
     let what = line.next().ok_or_else(incomplete)?;
     let kind = read(line, &what)?;
     Ok((TriggerDirective { kind, at: what.at }, what))
+}
+
+fn cron<'a>(line: &mut Line<'a>, directive: &Word<'a>) -> Result<(TriggerDirective, Word<'a>), Mistake> {
+    let usage = r#"a schedule reads: cron "SECOND MINUTE HOUR DAY MONTH WEEKDAY" [ZONE] [once|skip], as in cron "0 30 8 * * MON-FRI" Europe/Paris"#;
+    let schedule = line.next_quoted().ok_or_else(|| directive.mistake("directive.incomplete", usage))?;
+    let mut trigger =
+        CronTrigger { schedule: schedule.text.to_owned(), timezone: "UTC".to_owned(), missed: Missed::Once };
+    let mut next = line.next();
+    let mut zone = None;
+    if let Some(word) = next.take_if(|word| !matches!(word.text, "once" | "skip")) {
+        word.text.clone_into(&mut trigger.timezone);
+        zone = Some(word.at);
+        next = line.next();
+    }
+    match next {
+        None => {}
+        Some(word) if word.text == "once" => {}
+        Some(word) if word.text == "skip" => trigger.missed = Missed::Skip,
+        Some(word) => return Err(word.mistake("directive.unexpected", usage)),
+    }
+    trigger.check().map_err(|error| Mistake {
+        at: zone.filter(|_| error.code() == "trigger.invalid_timezone").unwrap_or(schedule.at),
+        code: error.code().to_owned().into(),
+        message: error.message().to_owned(),
+    })?;
+    Ok((TriggerDirective { kind: TriggerKind::Cron(trigger), at: schedule.at }, schedule))
 }
 
 fn collection_trigger<Op: CollectionOp>(
@@ -243,6 +274,17 @@ impl<'a> Line<'a> {
 
     fn skip_to(&mut self, rest: &'a str) {
         self.rest = rest;
+    }
+
+    /// What stands in quotes, or else a word.
+    fn next_quoted(&mut self) -> Option<Word<'a>> {
+        let text = self.rest.trim_start();
+        let Some(end) = text.strip_prefix('"').and_then(|text| text.find('"')) else { return self.next() };
+        let before = &self.whole[..self.whole.len() - text.len()];
+        let at = Position { line: self.number, column: count(before) + 2 };
+        let (word, rest) = (&text[1..=end], &text[end + 2..]);
+        self.rest = rest;
+        Some(Word { text: word, at })
     }
 
     fn next(&mut self) -> Option<Word<'a>> {
@@ -308,7 +350,8 @@ mod tests {
         assert_eq!(mistake("//! route /x"), (1, 11, "directive.incomplete".to_owned()));
         assert_eq!(mistake("//! on"), (1, 5, "directive.incomplete".to_owned()));
         assert_eq!(mistake("//! on kv"), (1, 5, "directive.incomplete".to_owned()));
-        assert_eq!(mistake("//! on pubsub order.*"), (1, 8, "directive.unavailable".to_owned()));
+        assert_eq!(mistake("//! on files *"), (1, 8, "directive.unavailable".to_owned()));
+        assert_eq!(mistake("//! on pubsub order*"), (1, 15, "trigger.invalid_topic".to_owned()));
         assert_eq!(mistake("//! on moon full"), (1, 8, "directive.unknown".to_owned()));
         assert_eq!(mistake("//! on kv orders*"), (1, 11, "trigger.invalid_glob".to_owned()));
         assert_eq!(mistake("//! on docs orders insert"), (1, 20, "trigger.invalid_op".to_owned()));
@@ -319,18 +362,33 @@ mod tests {
         assert_eq!(mistake("//! timeout 301"), (1, 13, "directive.invalid_timeout".to_owned()));
         assert_eq!(mistake("//! timeout"), (1, 5, "directive.incomplete".to_owned()));
         assert_eq!(mistake("//! timeout 1\n//! timeout 2"), (2, 5, "directive.repeated".to_owned()));
-        assert_eq!(mistake("//! cron \"* * * * *\""), (1, 5, "directive.unavailable".to_owned()));
+        assert_eq!(mistake("//! cron \"* * * * *\""), (1, 11, "trigger.invalid_schedule".to_owned()));
+        assert_eq!(mistake("//! cron"), (1, 5, "directive.incomplete".to_owned()));
+        assert_eq!(mistake("//! cron \"0 0 0 30 2 *\""), (1, 11, "trigger.invalid_schedule".to_owned()));
+        assert_eq!(mistake("//! cron \"0 * * * * *\" Mars"), (1, 24, "trigger.invalid_timezone".to_owned()));
+        assert_eq!(mistake("//! cron @daily UTC sometimes"), (1, 21, "directive.unexpected".to_owned()));
+        assert_eq!(mistake("//! queue jobs"), (1, 5, "directive.unavailable".to_owned()));
         assert_eq!(mistake("let x = 1;\n//! route GET /x"), (2, 5, "directive.misplaced".to_owned()));
     }
 
     #[test]
     fn triggers_and_async_routes_are_read() {
         let (found, mistakes) = parse(
-            "//! on kv orders:* insert,update\n//! on kv *\n//! on docs * create\n//! route POST /hook async",
+            "//! on kv orders:* insert,update\n//! on kv *\n//! on docs * create\n//! on pubsub order.*\n//! cron \"0 30 8 * * MON-FRI\" Europe/Paris skip\n//! cron @hourly\n//! route POST /hook async",
         );
         assert_eq!(mistakes, []);
         let kinds: Vec<_> = found.triggers.iter().map(|trigger| trigger.kind.to_string()).collect();
-        assert_eq!(kinds, ["kv orders:* insert,update", "kv *", "docs * create"]);
+        assert_eq!(
+            kinds,
+            [
+                "kv orders:* insert,update",
+                "kv *",
+                "docs * create",
+                "pubsub order.*",
+                "cron \"0 30 8 * * MON-FRI\" Europe/Paris skip",
+                "cron \"@hourly\" UTC"
+            ]
+        );
         assert_eq!(found.routes[0].dispatch_mode, DispatchMode::Async);
     }
 

@@ -7,12 +7,16 @@
 //! Lacks `suite`: its storage is part of the [catalog](crate::catalog).
 
 mod collection;
+mod cron;
 mod glob;
 mod retry;
 mod table;
 mod types;
 
 pub use collection::{CollectionOp, CollectionTrigger};
+#[cfg(feature = "cron")]
+pub(crate) use cron::Schedule;
+pub use cron::{CronTrigger, Missed};
 pub use glob::CollectionGlob;
 pub use retry::{Backoff, RetryPolicy};
 pub(crate) use table::TriggerTable;

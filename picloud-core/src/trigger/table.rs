@@ -6,7 +6,8 @@ use std::sync::Arc;
 use super::collection::CollectionTable;
 use super::{TriggerKind, TriggerRecord};
 use crate::TriggerId;
-use crate::outbox::{EventSource, Fanout, Revision};
+use crate::outbox::{EventSource, Fanout, FanoutRow, Revision};
+use crate::pubsub::{PUBLISH, TopicPattern};
 
 /// Matches writes against an app's triggers. Immutable, part of the app's snapshot.
 #[derive(Debug)]
@@ -15,6 +16,7 @@ pub(crate) struct TriggerTable {
     by_id: HashMap<TriggerId, Arc<TriggerRecord>>,
     kv: CollectionTable,
     docs: CollectionTable,
+    pubsub: Vec<(TopicPattern, FanoutRow)>,
     /// What a write takes along that nothing matches: shared, so that it costs nothing.
     nothing: Arc<Fanout>,
 }
@@ -26,6 +28,7 @@ impl TriggerTable {
             by_id: HashMap::new(),
             kv: CollectionTable::default(),
             docs: CollectionTable::default(),
+            pubsub: Vec::new(),
             nothing: Arc::new(Fanout { revision: Some(revision), rows: Vec::new() }),
         };
         for trigger in triggers {
@@ -42,7 +45,11 @@ impl TriggerTable {
         match &trigger.kind {
             TriggerKind::Kv(kv) => self.kv.add(kv, id, script),
             TriggerKind::Docs(docs) => self.docs.add(docs, id, script),
-            TriggerKind::Unknown => {}
+            TriggerKind::Pubsub(pubsub) => {
+                self.pubsub.push((pubsub.topic.clone(), FanoutRow { op: PUBLISH, trigger: id, script }));
+            }
+            // The scheduler looks for these by itself.
+            TriggerKind::Cron(_) | TriggerKind::Unknown => {}
         }
     }
 
@@ -60,6 +67,10 @@ impl TriggerTable {
         let rows = match source {
             EventSource::Kv { collection, .. } => self.kv.matching(collection),
             EventSource::Docs { collection } => self.docs.matching(collection),
+            EventSource::Pubsub { topic } => {
+                let matching = self.pubsub.iter().filter(|(pattern, _)| pattern.matches(topic));
+                matching.map(|(_, row)| row.clone()).collect()
+            }
         };
         if rows.is_empty() {
             return self.nothing.clone();

@@ -2,10 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{CollectionTrigger, RetryPolicy};
+use super::{CollectionTrigger, CronTrigger, RetryPolicy};
 use crate::authz::{Principal, PrincipalKind};
 use crate::docs::DocsOp;
 use crate::kv::KvOp;
+use crate::pubsub::PubsubTrigger;
 use crate::route::DispatchMode;
 use crate::script::Owner;
 use crate::{Error, Result, ScriptId, Timestamp, TriggerId};
@@ -29,21 +30,24 @@ pub struct TriggerRecord {
     pub registered_by: Registrant,
     /// Who made it, and hence who may remove it without being asked to.
     pub owner: Owner,
-    /// When it was created.
+    /// Since when it watches what it watches.
     pub created_at: Timestamp,
 }
 
 impl TriggerRecord {
-    /// Checks what no database can: the dispatch mode and the retry policy.
+    /// Checks what no database can: the dispatch mode, the retry policy, a schedule.
     ///
     /// # Errors
-    /// `trigger.invalid_dispatch_mode`, `trigger.invalid_retry`.
+    /// `trigger.invalid_dispatch_mode`, `trigger.invalid_retry`, and those of [`CronTrigger::check`].
     pub fn check(&self) -> Result<()> {
         if self.dispatch_mode != DispatchMode::Async {
             return Err(Error::invalid(
                 "trigger.invalid_dispatch_mode",
                 "the dispatch_mode of a trigger is async: what causes an event does not wait for its handlers",
             ));
+        }
+        if let TriggerKind::Cron(cron) = &self.kind {
+            cron.check()?;
         }
         self.retry.check()
     }
@@ -58,6 +62,10 @@ pub enum TriggerKind {
     Kv(KvTrigger),
     /// Writes to documents.
     Docs(DocsTrigger),
+    /// Published messages.
+    Pubsub(PubsubTrigger),
+    /// Times.
+    Cron(CronTrigger),
     /// A kind that this version of picloud does not know: stored by a newer one. It matches nothing here, and what
     /// waits for it is left to nodes that know it.
     #[serde(other)]
@@ -70,6 +78,8 @@ impl TriggerKind {
         match self {
             TriggerKind::Kv(_) => "kv",
             TriggerKind::Docs(_) => "docs",
+            TriggerKind::Pubsub(_) => "pubsub",
+            TriggerKind::Cron(_) => "cron",
             TriggerKind::Unknown => "unknown",
         }
     }
@@ -82,6 +92,8 @@ impl std::fmt::Display for TriggerKind {
         match self {
             TriggerKind::Kv(kv) => write!(f, " {kv}"),
             TriggerKind::Docs(docs) => write!(f, " {docs}"),
+            TriggerKind::Pubsub(pubsub) => write!(f, " {}", pubsub.topic),
+            TriggerKind::Cron(cron) => write!(f, " {cron}"),
             TriggerKind::Unknown => Ok(()),
         }
     }

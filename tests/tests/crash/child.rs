@@ -5,9 +5,10 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 
 use picloud_core::kv::ListOptions;
+use picloud_core::outbox::{DeadLetter, DeadLetterListOptions};
 use picloud_core::script::Bundle;
 use picloud_core::trigger::RetryPolicy;
-use picloud_core::{App, Backend, Picloud, PicloudConfig};
+use picloud_core::{App, Picloud, PicloudConfig};
 use picloud_postgres::fault::{self, Commit};
 use picloud_postgres::{PostgresBackend, PostgresConfig, SchemaName};
 
@@ -146,11 +147,23 @@ async fn all(app: &App, collection: &str) -> BTreeMap<String, i64> {
     }
 }
 
+async fn every_letter(app: &App) -> Vec<DeadLetter> {
+    let (mut options, mut found) = (DeadLetterListOptions::default(), Vec::new());
+    loop {
+        let page = app.dead_letters(&options).await.unwrap();
+        found.extend(page.items);
+        options.cursor = page.cursor;
+        if options.cursor.is_none() {
+            return found;
+        }
+    }
+}
+
 pub(crate) fn found(schema: &str) -> Found {
     runtime().block_on(async {
         let (cloud, app) = start(&picloud_test_postgres::url(), schema).await;
         let keys = async |name: &str| all(&app, name).await.into_keys().collect();
-        let letters = cloud.backend().outbox().dead_letters(app.id(), 1_000_000).await.unwrap();
+        let letters = every_letter(&app).await;
         let key = |payload: &picloud_core::Json| {
             payload.to_value::<serde_json::Value>().unwrap()["key"].as_str().unwrap().to_owned()
         };

@@ -8,6 +8,7 @@ use picloud_core::docs::DocsService;
 use picloud_core::execution::ExecutionStore;
 use picloud_core::kv::KvService;
 use picloud_core::outbox::Outbox;
+use picloud_core::pubsub::PubsubService;
 use picloud_core::{Backend, Clock, Result, Transaction, async_trait};
 use picloud_memory::MemoryBackend;
 
@@ -16,6 +17,7 @@ use crate::docs::WrongDocs;
 use crate::executions::WrongExecutions;
 use crate::kv::WrongKv;
 use crate::outbox::WrongOutbox;
+use crate::pubsub::WrongPubsub;
 use crate::transaction::WrongTransactions;
 use crate::{Wrong, outbox, transaction};
 
@@ -51,6 +53,7 @@ struct WrongBackend {
     memory: MemoryBackend,
     kv: Arc<WrongKv>,
     docs: Arc<WrongDocs>,
+    pubsub: Arc<WrongPubsub>,
     catalog: Arc<WrongCatalog>,
     outbox: Arc<WrongOutbox>,
     executions: Arc<WrongExecutions>,
@@ -76,6 +79,10 @@ impl WrongBackend {
             Some(Wrong::Tx(transaction::Wrong::EventsAreNotNoticed)) => Some(outbox::Wrong::NothingIsNoticed),
             _ => None,
         };
+        let in_pubsub = match wrong {
+            Some(Wrong::Pubsub(wrong)) => Some(wrong),
+            _ => None,
+        };
         let in_executions = match wrong {
             Some(Wrong::Executions(wrong)) => Some(wrong),
             _ => None,
@@ -86,13 +93,21 @@ impl WrongBackend {
         };
         let kv = Arc::new(WrongKv::new(memory.clone(), in_kv));
         let docs = Arc::new(WrongDocs::new(memory.docs(), in_docs));
+        let pubsub = Arc::new(WrongPubsub::new(memory.clone(), in_pubsub));
         WrongBackend {
             catalog: Arc::new(WrongCatalog::new(memory.catalog(), in_catalog)),
             outbox: Arc::new(WrongOutbox::new(&memory, in_outbox)),
             executions: Arc::new(WrongExecutions::new(memory.executions(), in_executions)),
-            transactions: WrongTransactions::new(memory.clone(), kv.clone(), docs.clone(), in_transactions),
+            transactions: WrongTransactions::new(
+                memory.clone(),
+                kv.clone(),
+                docs.clone(),
+                pubsub.clone(),
+                in_transactions,
+            ),
             kv,
             docs,
+            pubsub,
             memory,
         }
     }
@@ -110,6 +125,10 @@ impl Backend for WrongBackend {
 
     fn docs(&self) -> Arc<dyn DocsService> {
         self.docs.clone()
+    }
+
+    fn pubsub(&self) -> Arc<dyn PubsubService> {
+        self.pubsub.clone()
     }
 
     fn outbox(&self) -> Arc<dyn Outbox> {

@@ -11,6 +11,7 @@ mod docs;
 mod executions;
 mod kv;
 mod outbox;
+mod pubsub;
 mod transaction;
 mod wrongs;
 
@@ -28,6 +29,7 @@ enum Wrong {
     Docs(docs::Wrong),
     Catalog(catalog::Wrong),
     Outbox(outbox::Wrong),
+    Pubsub(pubsub::Wrong),
     Executions(executions::Wrong),
     Tx(transaction::Wrong),
 }
@@ -56,6 +58,9 @@ impl Wrong {
         }
         for (wrong, expected) in catalog::Wrong::ALL {
             room(&["catalog"], Wrong::Catalog(*wrong), expected);
+        }
+        for (wrong, expected) in pubsub::Wrong::ALL {
+            room(&["pubsub"], Wrong::Pubsub(*wrong), expected);
         }
         for (wrong, expected) in outbox::Wrong::ALL {
             room(&["outbox"], Wrong::Outbox(*wrong), expected);

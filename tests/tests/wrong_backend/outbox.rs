@@ -9,8 +9,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use picloud_core::kv::MAX_VALUE_BYTES;
-use picloud_core::outbox::{Claimed, DeadLetter, Outbox, OutboxRow, Settlement, Verdict, WorkerId};
-use picloud_core::{AppId, Backend, Clock, Error, EventId, Result, async_trait};
+use picloud_core::outbox::{
+    Claimed, DeadLetter, DeadLetterListOptions, Outbox, OutboxRow, Resolution, Settlement, Verdict, WorkerId,
+};
+use picloud_core::page::Page;
+use picloud_core::{AppId, Backend, Clock, Error, EventId, Result, Timestamp, async_trait};
 use picloud_memory::MemoryBackend;
 use tokio::sync::watch;
 
@@ -65,6 +68,11 @@ impl WrongOutbox {
         }
     }
 
+    /// Every app that was asked for.
+    fn apps(&self) -> BTreeSet<AppId> {
+        self.notes().apps.clone()
+    }
+
     fn is(&self, wrong: Wrong) -> bool {
         self.wrong == Some(wrong)
     }
@@ -109,6 +117,27 @@ impl Outbox for WrongOutbox {
         match self.inner.enqueue(row).await {
             Err(_) if self.is(Wrong::RowsAreForAnyApp) => Ok(()),
             answer => answer,
+        }
+    }
+
+    async fn fire(&self, row: &OutboxRow, scheduled_for: Timestamp) -> Result<bool> {
+        match self.wrong {
+            Some(Wrong::FiresAsOftenAsAsked | Wrong::FiresWithoutATrigger) => {
+                self.inner.enqueue(row).await?;
+                Ok(true)
+            }
+            Some(Wrong::FiresOnceOnly) => self.inner.fire(row, Timestamp::MAX).await,
+            Some(Wrong::FiresForEarlierTimes) => {
+                let has_fired = self.inner.fire(row, scheduled_for).await?;
+                if !has_fired {
+                    self.inner.enqueue(row).await?;
+                }
+                Ok(true)
+            }
+            Some(Wrong::FiresAnotherRow) => {
+                self.inner.fire(&OutboxRow { id: EventId::new(), ..row.clone() }, scheduled_for).await
+            }
+            _ => self.inner.fire(row, scheduled_for).await,
         }
     }
 
@@ -278,7 +307,7 @@ impl Outbox for WrongOutbox {
         Ok(rows.into_iter().map(|row| self.row(row)).collect())
     }
 
-    async fn dead_letters(&self, app: AppId, limit: usize) -> Result<Vec<DeadLetter>> {
+    async fn dead_letters(&self, app: AppId, options: &DeadLetterListOptions) -> Result<Page<DeadLetter>> {
         let apps = if self.is(Wrong::LettersAreForEveryApp) {
             self.notes().apps.clone()
         } else {
@@ -286,16 +315,95 @@ impl Outbox for WrongOutbox {
         };
         let mut letters: Vec<_> =
             self.notes().letters.iter().filter(|letter| letter.row.app == app).cloned().collect();
+        let mut cursor = None;
         for app in apps {
-            letters.extend(self.inner.dead_letters(app, usize::MAX).await?);
+            let mut changed = options.clone();
+            match self.wrong {
+                Some(Wrong::LettersIgnoreTheLimit) => changed.limit = Some(1_000),
+                Some(Wrong::LettersIgnoreThatTheyAreOpen) => changed.unresolved = false,
+                Some(Wrong::LettersIgnoreTheCursor) => changed.cursor = None,
+                _ => (),
+            }
+            let page = self.inner.dead_letters(app, &changed).await;
+            let page = match page {
+                Err(_) if self.is(Wrong::AnyCursorOfLettersWillDo) => Page { items: vec![], cursor: None },
+                page => page?,
+            };
+            letters.extend(page.items);
+            cursor = page.cursor;
         }
+        if self.is(Wrong::LettersAreOldestFirst) {
+            letters.reverse();
+        }
+        if self.is(Wrong::LettersHaveOnePage) {
+            cursor = None;
+        }
+        Ok(Page { items: letters.into_iter().map(|letter| self.letter(letter)).collect(), cursor })
+    }
+
+    async fn dead_letter(&self, app: AppId, id: EventId) -> Result<Option<DeadLetter>> {
+        if self.is(Wrong::OneLetterIsForEveryApp) {
+            for app in self.apps() {
+                if let Some(letter) = self.inner.dead_letter(app, id).await? {
+                    return Ok(Some(letter));
+                }
+            }
+        }
+        Ok(self.inner.dead_letter(app, id).await?.filter(|_| !self.is(Wrong::OneLetterIsNone)))
+    }
+
+    async fn open_dead_letters(&self, app: AppId) -> Result<u64> {
+        if self.is(Wrong::ClosedLettersCount) {
+            return Ok(
+                self.inner.dead_letters(app, &DeadLetterListOptions::default()).await?.items.len() as u64
+            );
+        }
+        self.inner.open_dead_letters(app).await
+    }
+
+    async fn replay(&self, app: AppId, id: EventId) -> Result<()> {
+        let letter = self.inner.dead_letter(app, id).await?;
+        match (self.wrong, letter) {
+            (Some(Wrong::ReplayOnlyMarks), Some(_)) => {
+                self.inner.resolve(app, id, Resolution::Replayed).await
+            }
+            (Some(Wrong::ReplayOnlySends), Some(letter)) => self.inner.enqueue(&letter.row).await,
+            (Some(Wrong::ReplayTwiceIsFine), Some(letter)) if letter.resolution.is_some() => Ok(()),
+            (Some(Wrong::ReplayMakesAnotherEvent), Some(letter)) => {
+                self.inner.resolve(app, id, Resolution::Replayed).await?;
+                self.inner.enqueue(&OutboxRow { id: EventId::new(), ..letter.row }).await
+            }
+            (Some(Wrong::ReplayNeedsNoTarget), Some(letter)) => match self.inner.replay(app, id).await {
+                Err(error) if error.code() == "dead_letters.target_gone" => {
+                    self.inner.enqueue(&letter.row).await
+                }
+                answer => answer,
+            },
+            (Some(Wrong::ReplayIsForEveryApp), None) => {
+                for app in self.apps() {
+                    drop(self.inner.replay(app, id).await);
+                }
+                Ok(())
+            }
+            _ => self.inner.replay(app, id).await,
+        }
+    }
+
+    async fn resolve(&self, app: AppId, id: EventId, resolution: Resolution) -> Result<()> {
         match self.wrong {
-            Some(Wrong::LettersAreOldestFirst) => letters.reverse(),
-            Some(Wrong::LettersIgnoreTheLimit) => return Ok(letters),
-            _ => (),
+            Some(Wrong::EveryLetterIsIgnored) => self.inner.resolve(app, id, Resolution::Ignored).await,
+            Some(Wrong::ResolveTwiceIsFine) => match self.inner.resolve(app, id, resolution).await {
+                Err(error) if error.code() == "dead_letters.already_resolved" => Ok(()),
+                answer => answer,
+            },
+            Some(Wrong::ResolveIsForEveryApp) => {
+                for app in self.apps() {
+                    drop(self.inner.resolve(app, id, resolution).await);
+                }
+                Ok(())
+            }
+            _ => self.inner.resolve(app, id, resolution).await,
         }
-        letters.truncate(limit);
-        Ok(letters.into_iter().map(|letter| self.letter(letter)).collect())
     }
 
     fn notices(&self) -> watch::Receiver<u64> {

@@ -11,6 +11,7 @@ use futures_util::FutureExt;
 use picloud_core::docs::DocsService;
 use picloud_core::kv::{Key, KvService, SetOptions};
 use picloud_core::outbox::{FanoutRow, Outbox, OutboxRow};
+use picloud_core::pubsub::PubsubService;
 use picloud_core::{
     AppId, Backend, CallCx, CollectionName, Error, ErrorKind, Json, Result, Services, Timestamp, Transaction,
     async_trait, tx_closed,
@@ -19,6 +20,7 @@ use picloud_memory::MemoryBackend;
 
 use crate::docs::WrongDocs;
 use crate::kv::WrongKv;
+use crate::pubsub::WrongPubsub;
 use kv::TxKv;
 pub(crate) use wrong::Wrong;
 
@@ -28,6 +30,7 @@ pub(crate) struct WrongTransactions {
     memory: MemoryBackend,
     kv: Arc<WrongKv>,
     docs: Arc<WrongDocs>,
+    pubsub: Arc<WrongPubsub>,
     born: Timestamp,
     begun: AtomicUsize,
 }
@@ -37,10 +40,11 @@ impl WrongTransactions {
         memory: MemoryBackend,
         kv: Arc<WrongKv>,
         docs: Arc<WrongDocs>,
+        pubsub: Arc<WrongPubsub>,
         wrong: Option<Wrong>,
     ) -> Self {
         let born = memory.clock().now();
-        WrongTransactions { wrong, memory, kv, docs, born, begun: AtomicUsize::new(0) }
+        WrongTransactions { wrong, memory, kv, docs, pubsub, born, begun: AtomicUsize::new(0) }
     }
 
     pub(crate) async fn begin(&self) -> Result<Box<dyn Transaction>> {
@@ -50,13 +54,14 @@ impl WrongTransactions {
         }
         let is_real = !matches!(self.wrong, Some(Wrong::ThereIsNone | Wrong::TheLastCommitWins));
         let inner = if is_real { Some(self.memory.transaction().await?) } else { None };
-        let (inside, docs) = match &inner {
-            Some(inner) => (inner.services().kv, inner.services().docs),
-            None => (self.memory.kv(), self.memory.docs()),
+        let inside = match &inner {
+            Some(inner) => inner.services(),
+            None => Services::from_backend(&self.memory),
         };
         // What is wrong with the service outside is wrong with the one inside.
-        let kv = Arc::new(self.kv.inside(inside));
-        let docs = Arc::new(self.docs.inside(docs));
+        let kv = Arc::new(self.kv.inside(inside.kv));
+        let docs = Arc::new(self.docs.inside(inside.docs));
+        let pubsub = self.pubsub.inside(inside.pubsub);
         let state = Arc::new(State {
             wrong: self.wrong,
             memory: self.memory.clone(),
@@ -65,7 +70,7 @@ impl WrongTransactions {
             services: AtomicUsize::new(0),
             work: Mutex::default(),
         });
-        Ok(Box::new(WrongTransaction { inner, kv, docs, state }))
+        Ok(Box::new(WrongTransaction { inner, kv, docs, pubsub, state }))
     }
 }
 
@@ -106,6 +111,7 @@ struct WrongTransaction {
     inner: Option<Box<dyn Transaction>>,
     kv: Arc<dyn KvService>,
     docs: Arc<dyn DocsService>,
+    pubsub: Arc<dyn PubsubService>,
     state: Arc<State>,
 }
 
@@ -115,7 +121,7 @@ impl Transaction for WrongTransaction {
         let is_good = self.state.services.fetch_add(1, Ordering::Relaxed) == 0;
         let is_good = is_good || !self.state.is(Wrong::ServicesAreGoodOnce);
         let kv = TxKv { inside: self.kv.clone(), state: self.state.clone(), is_good };
-        Services::new(Arc::new(kv), self.docs.clone())
+        Services::new(Arc::new(kv), self.docs.clone(), self.pubsub.clone())
     }
 
     async fn commit(mut self: Box<Self>) -> Result<()> {

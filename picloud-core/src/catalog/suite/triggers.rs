@@ -33,7 +33,7 @@ pub(super) fn cases() -> Vec<Case> {
     ]
 }
 
-fn trigger(world: &World, script: ScriptId) -> Result<TriggerRecord> {
+pub(crate) fn trigger(world: &World, script: ScriptId) -> Result<TriggerRecord> {
     Ok(TriggerRecord {
         id: TriggerId::new(),
         script,

@@ -1,10 +1,9 @@
 //! A write counts only at the revision that its outbox rows were computed from.
 
 use super::fanout::{assert_no_events, one_of_each, watched_with_key};
-use crate::catalog::CatalogChange;
+use crate::Result;
 use crate::conformance::{Case, Collection, World, case_list};
 use crate::outbox::{Fanout, Revision};
-use crate::{Result, RouteId};
 
 pub(super) fn cases() -> Vec<Case> {
     case_list!["kv":
@@ -36,15 +35,8 @@ async fn a_fanout_without_a_revision_is_a_plain_write(world: World) -> Result<()
 /// A collection in which `key` holds `1`, and the same with a fan-out from before the app last changed.
 async fn stale(world: &World) -> Result<(Collection, Collection)> {
     let (things, watched) = watched_with_key(world).await?;
-    move_on(world, &things).await?;
+    world.change_app(things.app()).await?;
     Ok((things, watched))
-}
-
-/// Changes the app, from revision 0.
-async fn move_on(world: &World, things: &Collection) -> Result<Revision> {
-    let script = crate::catalog::suite::script(world, "a script")?;
-    let changes = [CatalogChange::PutScript(script), CatalogChange::DeleteRoute(RouteId::new())];
-    world.backend().catalog().apply(things.app(), &changes, Revision(0)).await
 }
 
 /// Fails unless the write was refused as stale and `key` still holds `1`.

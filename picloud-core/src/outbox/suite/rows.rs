@@ -4,13 +4,18 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::{Events, HOUR, assert_noticed, ids, row};
-use crate::conformance::{Case, Collection, World, case_list};
+use crate::catalog::CatalogChange;
+use crate::conformance::{Case, Collection, World, case_list, together};
 use crate::kv::MAX_VALUE_BYTES;
-use crate::outbox::{EventKind, Fanout, FanoutRow, Revision, Verdict};
-use crate::{AppId, CallCx, CxInner, ExecutionId, Json, Result, ScriptId, TriggerId};
+use crate::outbox::{EventKind, Fanout, FanoutRow, OutboxRow, Revision, Verdict};
+use crate::{AppId, CallCx, CxInner, EventId, ExecutionId, Json, Result, ScriptId, TriggerId};
 
 pub(super) fn cases() -> Vec<Case> {
     case_list!["outbox":
+        a_trigger_fires_once_for_a_time,
+        a_trigger_fires_for_no_time_before_its_last,
+        a_trigger_that_is_gone_does_not_fire,
+        a_row_that_fired_is_as_it_was_given_and_noticed,
         a_row_reads_back_as_it_was_stored,
         a_row_of_an_async_request_reads_back,
         the_largest_and_deepest_payloads_read_back,
@@ -109,8 +114,8 @@ async fn dead_letters_of_another_app_are_not_listed(world: World) -> Result<()> 
     let claimed = events.claim_one(worker).await?;
     events.settle(worker, &claimed, super::settle::dead("no")).await?;
     let other = events.world.app().await?;
-    assert_eq!(events.outbox.dead_letters(other, 10).await?, []);
-    assert_eq!(events.outbox.dead_letters(events.app, 10).await?.len(), 1);
+    assert_eq!(events.letters_of(other, 10).await?, []);
+    assert_eq!(events.letters(10).await?.len(), 1);
     Ok(())
 }
 
@@ -243,5 +248,63 @@ async fn rows_of_a_write_tell_when_it_happened(world: World) -> Result<()> {
         let age = events.world.now().duration_since(row.occurred_at).abs();
         assert!(age.as_secs() < 60, "it happened {age:?} ago");
     }
+    Ok(())
+}
+
+/// An app with a trigger, and a row for it.
+async fn with_trigger(world: World) -> Result<(Events, OutboxRow)> {
+    let events = Events::new(world).await?;
+    let script = crate::catalog::suite::script(&events.world, "handler")?;
+    let trigger = crate::catalog::suite::triggers::trigger(&events.world, script.id)?;
+    let row = OutboxRow { trigger: Some(trigger.id), script: script.id, ..events.row() };
+    let changes = [CatalogChange::PutScript(script), CatalogChange::PutTrigger(trigger)];
+    events.world.backend().catalog().apply(events.app, &changes, Revision(0)).await?;
+    Ok((events, row))
+}
+
+fn another(row: &OutboxRow) -> OutboxRow {
+    OutboxRow { id: EventId::new(), ..row.clone() }
+}
+
+async fn a_trigger_fires_once_for_a_time(world: World) -> Result<()> {
+    let (events, row) = with_trigger(world).await?;
+    let at = events.world.now();
+    let answers = together((0..8).map(|_| {
+        let (outbox, row) = (events.outbox.clone(), another(&row));
+        async move { outbox.fire(&row, at).await }
+    }))
+    .await?;
+    assert_eq!(answers.iter().filter(|has_fired| **has_fired).count(), 1, "{answers:?}");
+    assert_eq!(events.waiting().await?.len(), 1);
+    let later = at.checked_add(Duration::from_secs(1)).unwrap_or(at);
+    assert!(events.outbox.fire(&another(&row), later).await?, "the next time is another one");
+    Ok(())
+}
+
+async fn a_trigger_fires_for_no_time_before_its_last(world: World) -> Result<()> {
+    let (events, row) = with_trigger(world).await?;
+    let at = events.world.now();
+    assert!(events.outbox.fire(&row, at).await?);
+    let earlier = at.checked_sub(Duration::from_secs(1)).unwrap_or(at);
+    assert!(!events.outbox.fire(&another(&row), earlier).await?);
+    assert_eq!(events.waiting().await?, [row.id]);
+    Ok(())
+}
+
+async fn a_trigger_that_is_gone_does_not_fire(world: World) -> Result<()> {
+    let events = Events::new(world).await?;
+    assert!(!events.outbox.fire(&events.row(), events.world.now()).await?);
+    assert_eq!(events.waiting().await?, []);
+    Ok(())
+}
+
+async fn a_row_that_fired_is_as_it_was_given_and_noticed(world: World) -> Result<()> {
+    let (events, row) = with_trigger(world).await?;
+    let mut notices = events.outbox.notices();
+    notices.mark_unchanged();
+    assert!(events.outbox.fire(&row, events.world.now()).await?);
+    assert_noticed(notices).await;
+    assert_eq!(events.outbox.waiting(events.app, 10).await?, [row]);
+    assert_eq!(events.outbox.next_due().await?, Some(Duration::ZERO));
     Ok(())
 }

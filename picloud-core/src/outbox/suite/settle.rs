@@ -51,7 +51,7 @@ async fn a_dropped_row_is_gone_and_no_dead_letter(world: World) -> Result<()> {
     let claimed = events.claim_one(worker).await?;
     assert!(events.settle(worker, &claimed, Verdict::Drop).await?);
     assert_eq!(events.waiting().await?, []);
-    assert_eq!(events.outbox.dead_letters(events.app, 10).await?, []);
+    assert_eq!(events.letters(10).await?, []);
     Ok(())
 }
 
@@ -88,7 +88,7 @@ async fn a_given_up_row_is_a_dead_letter_and_gone(world: World) -> Result<()> {
     let claimed = events.claim_one(worker).await?;
     assert!(events.settle(worker, &claimed, dead("no")).await?);
     assert_eq!((events.waiting().await?, events.claim(worker).await?), (vec![], vec![]));
-    assert_eq!(events.outbox.dead_letters(events.app, 10).await?.len(), 1);
+    assert_eq!(events.letters(10).await?.len(), 1);
     Ok(())
 }
 
@@ -102,7 +102,7 @@ async fn a_dead_letter_keeps_everything(world: World) -> Result<()> {
     let claimed = events.claim_one(worker).await?;
     let verdict = Verdict::Dead { reason: DeadLetterReason::Crash, error: "it \"died\" ü".into() };
     events.settle(worker, &claimed, verdict).await?;
-    let letters = events.outbox.dead_letters(events.app, 10).await?;
+    let letters = events.letters(10).await?;
     assert_eq!(letters.len(), 1);
     for letter in letters {
         assert_eq!(letter.row, row);
@@ -123,8 +123,7 @@ async fn dead_letters_are_listed_newest_first_up_to_the_limit(world: World) -> R
         events.settle(worker, &claimed, dead(error)).await?;
         events.world.pass_time(std::time::Duration::from_millis(5)).await;
     }
-    let newest: Vec<_> =
-        events.outbox.dead_letters(events.app, 2).await?.into_iter().map(|letter| letter.error).collect();
+    let newest: Vec<_> = events.letters(2).await?.into_iter().map(|letter| letter.error).collect();
     assert_eq!(newest, ["third", "second"]);
     Ok(())
 }
@@ -142,7 +141,7 @@ async fn a_batch_settles_each_row_by_itself(world: World) -> Result<()> {
     again.sort_unstable();
     assert_eq!(again, [1, 2], "the released row and the one to retry are due");
     assert_eq!(events.waiting().await?.len(), 3);
-    assert_eq!(events.outbox.dead_letters(events.app, 10).await?.len(), 1);
+    assert_eq!(events.letters(10).await?.len(), 1);
     Ok(())
 }
 
@@ -155,7 +154,7 @@ async fn a_settlement_of_another_worker_is_lost(world: World) -> Result<()> {
         assert!(!events.settle(other, &claimed, verdict).await?);
     }
     assert_eq!(events.claim(other).await?, [], "it is still with its worker");
-    assert_eq!(events.outbox.dead_letters(events.app, 10).await?, []);
+    assert_eq!(events.letters(10).await?, []);
     assert!(events.settle(owner, &claimed, Verdict::Done).await?);
     Ok(())
 }
@@ -170,7 +169,7 @@ async fn a_settlement_under_an_older_claim_is_lost(world: World) -> Result<()> {
     for verdict in [Verdict::Done, retry_now(), release_now(), dead("no")] {
         assert!(!events.settle(worker, &older, verdict).await?);
     }
-    assert_eq!(events.outbox.dead_letters(events.app, 10).await?, []);
+    assert_eq!(events.letters(10).await?, []);
     assert!(events.settle(worker, &newer, Verdict::Done).await?);
     Ok(())
 }
@@ -182,7 +181,7 @@ async fn settling_twice_is_lost_the_second_time(world: World) -> Result<()> {
     let claimed = events.claim_one(worker).await?;
     assert!(events.settle(worker, &claimed, dead("no")).await?);
     assert!(!events.settle(worker, &claimed, dead("no")).await?);
-    assert_eq!(events.outbox.dead_letters(events.app, 10).await?.len(), 1);
+    assert_eq!(events.letters(10).await?.len(), 1);
     Ok(())
 }
 
@@ -208,7 +207,7 @@ async fn one_of_many_settlements_of_a_claim_counts(world: World) -> Result<()> {
     };
     let counted = together((0..8).map(|_| settle())).await?;
     assert_eq!(counted.iter().filter(|counted| **counted).count(), 1);
-    assert_eq!(events.outbox.dead_letters(events.app, 10).await?.len(), 1);
+    assert_eq!(events.letters(10).await?.len(), 1);
     Ok(())
 }
 
@@ -235,7 +234,7 @@ async fn a_claim_settled_twice_in_a_batch_counts_the_first_time(world: World) ->
     let batch = [settlement(&claimed, Verdict::Done), settlement(&claimed, dead("no"))];
     assert_eq!(events.outbox.settle(worker, &batch).await?, batch.get(1..).unwrap_or_default());
     assert_eq!(events.waiting().await?, []);
-    assert_eq!(events.outbox.dead_letters(events.app, 10).await?, []);
+    assert_eq!(events.letters(10).await?, []);
     Ok(())
 }
 
@@ -248,7 +247,7 @@ async fn a_settlement_of_a_row_that_never_was_is_lost(world: World) -> Result<()
         let batch = [Settlement { id: EventId::new(), ..settlement(&claimed, verdict) }];
         assert_eq!(events.outbox.settle(worker, &batch).await?, batch);
     }
-    assert_eq!(events.outbox.dead_letters(events.app, 10).await?, []);
+    assert_eq!(events.letters(10).await?, []);
     Ok(())
 }
 
@@ -271,7 +270,7 @@ async fn dead_letters_keep_every_reason(world: World) -> Result<()> {
         let claimed = events.claim_one(worker).await?;
         events.settle(worker, &claimed, Verdict::Dead { reason, error: String::new() }).await?;
     }
-    let letters = events.outbox.dead_letters(events.app, 10).await?;
+    let letters = events.letters(10).await?;
     let found: BTreeSet<_> = letters.iter().map(|letter| letter.reason.as_str()).collect();
     assert_eq!(found, reasons.iter().map(|reason| reason.as_str()).collect());
     Ok(())

@@ -146,7 +146,7 @@ async fn a_worker_that_was_taken_over_settles_nothing(world: World) -> Result<()
         assert!(!events.settle(dead, &claimed, verdict).await?);
     }
     assert_eq!(events.waiting().await?.len(), 1);
-    assert_eq!(events.outbox.dead_letters(events.app, 10).await?, []);
+    assert_eq!(events.letters(10).await?, []);
     Ok(())
 }
 

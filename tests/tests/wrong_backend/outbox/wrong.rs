@@ -69,6 +69,30 @@ wrongs! {
     LettersAreOldestFirst: dead_letters_are_listed_newest_first_up_to_the_limit;
     LettersIgnoreTheLimit: dead_letters_are_listed_newest_first_up_to_the_limit;
     LettersAreForEveryApp: dead_letters_of_another_app_are_not_listed;
+    FiresAsOftenAsAsked: a_trigger_fires_once_for_a_time;
+    FiresOnceOnly: a_trigger_fires_once_for_a_time;
+    FiresForEarlierTimes: a_trigger_fires_for_no_time_before_its_last;
+    FiresWithoutATrigger: a_trigger_that_is_gone_does_not_fire;
+    FiresAnotherRow: a_row_that_fired_is_as_it_was_given_and_noticed;
+    LettersIgnoreThatTheyAreOpen: open_letters_are_listed_by_themselves;
+    LettersIgnoreTheCursor: dead_letters_are_walked_page_by_page;
+    LettersHaveOnePage: dead_letters_are_walked_page_by_page;
+    AnyCursorOfLettersWillDo: a_cursor_of_another_list_of_letters_is_refused;
+    OneLetterIsForEveryApp: a_letter_of_another_app_is_not_found;
+    OneLetterIsNone: one_letter_is_found_by_its_id;
+    ClosedLettersCount: open_letters_are_counted a_replayed_letter_is_closed;
+    EveryLetterIsIgnored: a_letter_that_is_resolved_tells_how;
+    ResolveTwiceIsFine: a_letter_is_resolved_once;
+    ResolveIsForEveryApp: letters_of_another_app_are_not_resolved;
+    /// The letter is marked, and nothing is sent.
+    ReplayOnlyMarks: a_replayed_event_is_due_again_as_it_was a_replayed_event_is_noticed
+        a_replayed_event_that_is_given_up_again_is_an_open_letter;
+    /// Sent as if it were new, and the letter stays open.
+    ReplayOnlySends: a_replayed_letter_is_closed a_letter_is_replayed_once a_replayed_event_is_fenced_against_its_past;
+    ReplayTwiceIsFine: a_letter_is_replayed_once;
+    ReplayMakesAnotherEvent: a_replayed_event_is_due_again_as_it_was;
+    ReplayNeedsNoTarget: an_event_whose_script_is_gone_is_not_replayed an_event_whose_trigger_is_gone_is_not_replayed;
+    ReplayIsForEveryApp: letters_of_another_app_are_not_replayed;
 
     // Workers.
     NothingIsTakenOver: rows_of_a_silent_worker_are_taken_over a_take_over_counts_no_attempt

@@ -1,15 +1,15 @@
-//! What the services share: where they read and write, in the tables or in the copy of a transaction.
+//! Where a service works: on the tables, or on the copy of a transaction.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use picloud_core::outbox::OutboxRow;
-use picloud_core::{AppId, Result};
+use picloud_core::{AppId, CallCx, Result};
 
 use crate::catalog::App;
 use crate::docs::Documents;
 use crate::kv::Collections;
-use crate::tables::{Shared, Tables};
+use crate::tables::{Shared, Tables, check_revision};
 use crate::transaction::Inside;
 
 /// What services store: what a transaction has a copy of.
@@ -19,28 +19,33 @@ pub(crate) struct Data {
     pub(crate) docs: Documents,
 }
 
-/// What a write works on.
-pub(crate) struct Store<'a> {
-    pub(crate) apps: &'a BTreeMap<AppId, App>,
-    pub(crate) data: &'a mut Data,
-    pub(crate) rows: &'a mut Vec<OutboxRow>,
-}
-
-/// Where a service reads and writes.
 #[derive(Debug, Clone)]
-pub(crate) struct Room {
+pub(crate) struct Place {
     shared: Arc<Shared>,
     inside: Option<Arc<Inside>>,
 }
 
-impl Room {
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Room { shared, inside: None }
+/// What a write works on. Its rows are stored with it.
+pub(crate) struct Store<'a> {
+    apps: &'a BTreeMap<AppId, App>,
+    pub(crate) data: &'a mut Data,
+    pub(crate) rows: &'a mut Vec<OutboxRow>,
+}
+
+impl Store<'_> {
+    /// Refuses a write whose outbox rows were computed from another state of the app than the present one.
+    pub(crate) fn check_revision(&self, cx: &CallCx) -> Result<()> {
+        check_revision(self.apps, cx)
+    }
+}
+
+impl Place {
+    pub(crate) fn tables(shared: Arc<Shared>) -> Self {
+        Place { shared, inside: None }
     }
 
-    /// Inside a transaction.
     pub(crate) fn inside(shared: Arc<Shared>, inside: Arc<Inside>) -> Self {
-        Room { shared, inside: Some(inside) }
+        Place { shared, inside: Some(inside) }
     }
 
     pub(crate) fn read<R>(&self, read: impl FnOnce(&Data) -> Result<R>) -> Result<R> {
@@ -50,6 +55,7 @@ impl Room {
         }
     }
 
+    /// Writes, all of it or nothing: `write` changes nothing when it fails.
     pub(crate) async fn write<R>(&self, write: impl FnOnce(&mut Store<'_>) -> Result<R>) -> Result<R> {
         if let Some(inside) = &self.inside {
             let tables = self.shared.lock();
