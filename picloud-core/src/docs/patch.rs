@@ -46,6 +46,9 @@ enum Change {
     Pull(Value),
 }
 
+/// Makes a change of an operand.
+type Making = fn(Value) -> Change;
+
 fn invalid(message: impl Into<String>) -> Error {
     Error::invalid("docs.invalid_patch", message)
 }
@@ -66,7 +69,7 @@ impl Patch {
                 changes.push((Path::parse(path.as_str().ok_or_else(what)?)?, Change::Unset));
             }
         }
-        let operators: [(&str, fn(Value) -> Change); 3] =
+        let operators: [(&str, Making); 3] =
             [("$inc", Change::Increase), ("$push", Change::Push), ("$pull", Change::Pull)];
         for (operator, change) in operators {
             let Some(operands) = merge.remove(operator) else { continue };
