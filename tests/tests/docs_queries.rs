@@ -24,7 +24,7 @@ fn scalar() -> impl Strategy<Value = Value> {
             json!(1.0), json!(1.5), json!(-0.0), json!(2.0), json!(1e300), json!(5e-324), json!(-1e-7), json!(1e16),
             json!(9_007_199_254_740_993_i64), json!(9_007_199_254_740_992.0), json!(4_611_686_018_427_387_904_i64),
             json!(4.611_686_018_427_388e18), json!(i64::MAX), json!(i64::MIN), json!(9.223_372_036_854_775e18),
-            json!(-9.223_372_036_854_775_808e18),
+            json!(-9_223_372_036_854_775_808.0),
         ]),
         3 => prop::sample::select(vec![
             json!(""), json!("a"), json!("ab"), json!("b"), json!("B"), json!("10"), json!("9"), json!("ä"), json!("\u{ffee}"),
