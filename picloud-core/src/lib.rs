@@ -44,6 +44,7 @@
 //! # Features
 //!
 //! - `metrics` (default): counters and histograms through the `metrics` facade; without it they compile to nothing.
+//! - `utilities` (default): the script modules `json`, `time`, `crypto`, `base64`, `hex`, `url` and `regex`.
 //! - `conformance`: the contract of a backend as runnable tests.
 //! - `fuzzing`: what fuzz targets and benches call from inside. Not part of the interface.
 
@@ -84,6 +85,8 @@ pub mod route;
 pub mod script;
 mod services;
 pub mod trigger;
+#[cfg(feature = "utilities")]
+mod utilities;
 
 pub use async_trait::async_trait;
 pub use backend::{Backend, MAX_TRANSACTION, Transaction, tx_closed};
@@ -96,6 +99,6 @@ pub use json::Json;
 pub use names::{CollectionName, MAX_NAME_BYTES};
 pub use picloud::{
     Accepted, App, AppTransaction, DocsCollection, KvCollection, Picloud, PicloudBuilder, PicloudConfig,
-    Script, Version,
+    RetentionConfig, Script, Version,
 };
 pub use services::Services;

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use picloud_core::execution::{ExecutionListOptions, ExecutionLogSink, ExecutionRecord, ExecutionStore};
 use picloud_core::page::Page;
-use picloud_core::{AppId, ExecutionId, Result, async_trait};
+use picloud_core::{AppId, ExecutionId, Result, Timestamp, async_trait};
 
 /// Most execution records kept of one app; the oldest go first. A busy app fills it in seconds.
 pub const MAX_EXECUTIONS: usize = 10_000;
@@ -81,6 +81,23 @@ impl ExecutionStore for ExecutionLog {
 
     async fn get(&self, app: AppId, id: ExecutionId) -> Result<Option<ExecutionRecord>> {
         Ok(self.of(app).into_iter().find(|record| record.id == id))
+    }
+
+    async fn forget(&self, before: Timestamp, limit: usize) -> Result<usize> {
+        let mut apps = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut left = limit;
+        for Kept { records, ids, bytes } in apps.values_mut() {
+            records.retain(|record| {
+                let goes = left > 0 && record.started_at < before;
+                if goes {
+                    left -= 1;
+                    ids.remove(&record.id);
+                    *bytes -= record.weight();
+                }
+                !goes
+            });
+        }
+        Ok(limit - left)
     }
 }
 

@@ -288,6 +288,19 @@ impl Outbox for MemoryOutbox {
         self.0.lock().outbox.resolve(app, id, resolution, self.0.clock.now()).map(drop)
     }
 
+    async fn forget_dead_letters(&self, before: Timestamp, limit: usize) -> Result<usize> {
+        let mut tables = self.0.lock();
+        let mut left = limit;
+        for letters in tables.outbox.dead.values_mut() {
+            letters.retain(|_, dead| {
+                let goes = left > 0 && dead.letter.died_at < before;
+                left -= usize::from(goes);
+                !goes
+            });
+        }
+        Ok(limit - left)
+    }
+
     fn notices(&self) -> watch::Receiver<u64> {
         self.0.notices.subscribe()
     }

@@ -146,6 +146,7 @@ CREATE TABLE {s}.dead_letters (
     resolved_at timestamptz,
     PRIMARY KEY (app, id)
 );
+CREATE INDEX dead_letters_old ON {s}.dead_letters (died_at);
 CREATE INDEX dead_letters_open ON {s}.dead_letters (app, died_at DESC, id DESC) WHERE resolution IS NULL;
 COMMENT ON COLUMN {s}.dead_letters.claim IS 'The last claim of the event: its numbers go on when it is sent again.';
 COMMENT ON COLUMN {s}.dead_letters.resolution IS 'NULL: open. Else what became of it.';
@@ -162,4 +163,6 @@ CREATE TABLE {s}.executions (
     PRIMARY KEY (app, id)
 );
 CREATE INDEX executions_newest ON {s}.executions (app, started_at DESC, id DESC);
+-- Records come in the order of time, more or less: a block range tells which are old, and costs nothing to keep.
+CREATE INDEX executions_old ON {s}.executions USING brin (started_at);
 COMMENT ON TABLE {s}.executions IS 'The execution log: one record for each run of a script.';

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use picloud_core::execution::{ExecutionListOptions, ExecutionLogSink, ExecutionRecord, ExecutionStore};
 use picloud_core::page::Page;
-use picloud_core::{AppId, Error, ExecutionId, Result, async_trait};
+use picloud_core::{AppId, Error, ExecutionId, Result, Timestamp, async_trait};
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 use uuid::Uuid;
@@ -60,6 +60,13 @@ impl ExecutionStore for PostgresExecutions {
         let query = || self.0.sql.execution_get.query().bind(*app.as_uuid()).bind(*id.as_uuid());
         let rows = self.0.read_all(&Source::Lanes(self.0.lanes.clone()), query).await?;
         rows.first().map(record_of).transpose()
+    }
+
+    async fn forget(&self, before: Timestamp, limit: usize) -> Result<usize> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let query = self.0.sql.executions_forget.query().bind(Time(before)).bind(limit);
+        let gone = self.0.lanes.acquire().await?.written(query).await?;
+        Ok(usize::try_from(gone).unwrap_or(usize::MAX))
     }
 }
 

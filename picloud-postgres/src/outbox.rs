@@ -203,6 +203,12 @@ impl Outbox for PostgresOutbox {
         self.close_letter(query.bind(resolution.as_str())).await
     }
 
+    async fn forget_dead_letters(&self, before: Timestamp, limit: usize) -> Result<usize> {
+        let query = self.0.sql.dead_letters_forget.query().bind(Time(before)).bind(count(limit));
+        let gone = self.0.lanes.acquire().await?.written(query).await?;
+        Ok(usize::try_from(gone).unwrap_or(usize::MAX))
+    }
+
     fn notices(&self) -> watch::Receiver<u64> {
         self.0.notices.outbox.subscribe()
     }

@@ -212,7 +212,7 @@ mod tests {
     }
 
     const DOCS: &str = "f95a04d64806c50c5a15905b8a8301da048ddea9298d6b0715a7739578f1e49e";
-    const FIRST: &str = "3cd611d9c277116e57cfca20ed773e5c9c4b8c108d989c48f0d61baec7ece21a";
+    const FIRST: &str = "f038f67a73fe25e06fcaf335723a64c214935ecc02060dd21126c5144aea71a6";
 
     #[test]
     fn versions_grow_by_one() {

@@ -489,7 +489,13 @@ statements! {
                   UPDATE {s}.dead_letters d SET resolution = $3, resolved_at = now() FROM letter
                   WHERE d.app = $1 AND d.id = $2 AND letter.is_open
               ) SELECT is_open, true FROM letter";
+    dead_letters_forget = "WITH old AS MATERIALIZED (
+                  SELECT app, id FROM {s}.dead_letters WHERE died_at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED
+              ) DELETE FROM {s}.dead_letters d USING old WHERE d.app = old.app AND d.id = old.id AND d.died_at < $1";
 
+    executions_forget = "WITH old AS MATERIALIZED (
+                  SELECT app, id FROM {s}.executions WHERE started_at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED
+              ) DELETE FROM {s}.executions e USING old WHERE e.app = old.app AND e.id = old.id";
     executions_write = "INSERT INTO {s}.executions (app, id, script, status, started_at, record)
               SELECT app, id, script, status, started_at, record::json
               FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::timestamptz[], $6::text[])

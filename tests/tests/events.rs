@@ -300,6 +300,27 @@ async fn a_dead_letter_is_sent_again_when_its_handler_is_mended() {
 }
 
 #[tokio::test]
+async fn what_was_kept_for_long_enough_is_forgotten() {
+    let world = World::new().await;
+    world.deploy(&[("handler", "//! on kv orders\nthrow `broken`;")]).await;
+    world.app.kv("orders").unwrap().set("42", &1).await.unwrap();
+    for _ in 0..6 {
+        world.after(Duration::from_secs(3_600)).await;
+    }
+    assert_eq!((letters_of(&world.app).await.len(), world.statuses().await.len()), (1, 5));
+
+    // By hand, as a month of clock in one go: the sweeper looks when it wakes.
+    let mut looked = 0;
+    while !letters_of(&world.app).await.is_empty() || !world.statuses().await.is_empty() {
+        looked += 1;
+        assert!(looked < 100, "nothing is forgotten");
+        world.after(Duration::from_secs(31 * 24 * 3_600)).await;
+        tokio::task::yield_now().await;
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
 async fn scripts_manage_dead_letters_for_those_who_may() {
     let world = World::new().await;
     let manage = r#"

@@ -7,6 +7,7 @@ use std::time::Duration;
 use rhai::{AST, Engine, EvalAltResult, ImmutableString, Module, OptimizationLevel, Shared};
 
 use super::limits::{Limits, MAX_TIMEOUT_SECONDS};
+use super::module::Built;
 use super::{ScriptModule, failure, fiber, natives, run};
 use crate::execution::{Failure, FailureClass, Invocation};
 use crate::log::LogLevel;
@@ -17,7 +18,7 @@ use crate::{Error, Result};
 pub(crate) struct Toolbox {
     limits: Limits,
     globals: Vec<Shared<Module>>,
-    modules: Vec<(String, Shared<Module>)>,
+    modules: Vec<Built>,
 }
 
 impl Toolbox {
@@ -27,16 +28,16 @@ impl Toolbox {
         let mut globals = natives::packages();
         globals.push(natives::module());
         globals.push(super::sleep::module());
-        let mut built: Vec<(String, Shared<Module>)> = Vec::with_capacity(modules.len());
+        let mut built: Vec<Built> = Vec::with_capacity(modules.len());
         for module in modules {
-            let (name, module) = module.build()?;
-            if built.iter().any(|(other, _)| *other == name) {
+            let module = module.build()?;
+            if built.iter().any(|other| other.name == module.name) {
                 return Err(Error::invalid(
                     "script_module.name_taken",
-                    format!("two script modules are named {name:?}"),
+                    format!("two script modules are named {:?}", module.name),
                 ));
             }
-            built.push((name, module));
+            built.push(module);
         }
         Ok(Toolbox { limits, globals, modules: built })
     }
@@ -47,7 +48,12 @@ impl Toolbox {
 
     /// The names that scripts reach through `name::`.
     pub(crate) fn module_names(&self) -> impl Iterator<Item = &str> {
-        self.modules.iter().map(|(name, _)| name.as_str())
+        self.modules.iter().map(|module| module.name.as_str())
+    }
+
+    /// The names of those among them that can hand a script values larger than it may build.
+    fn sources(&self) -> impl Iterator<Item = &str> {
+        self.modules.iter().filter(|module| !module.small).map(|module| module.name.as_str())
     }
 
     /// An engine with these limits. Takes a fraction of a microsecond: everything big in it is shared.
@@ -61,7 +67,7 @@ impl Toolbox {
         for module in &self.globals {
             engine.register_global_module(module.clone());
         }
-        for (name, module) in &self.modules {
+        for Built { name, module, .. } in &self.modules {
             engine.register_static_module(name, module.clone());
         }
         let size = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
@@ -142,7 +148,7 @@ impl Toolbox {
         if kind == ScriptKind::Module {
             return Err(Failure::new(FailureClass::Compile, "modules are not available in this version"));
         }
-        let names = Names::of(source, self.module_names());
+        let names = Names::of(source, self.sources());
         let mut ast =
             self.engine(limits, Reach::Strict).compile(source).map_err(|error| failure::of_parser(&error))?;
         ast.clear_source();
@@ -217,18 +223,18 @@ parts! {
 }
 
 impl Names {
-    fn of<'a>(source: &str, modules: impl Iterator<Item = &'a str>) -> Self {
+    /// `sources` are the modules whose answers may be larger than what a script may build.
+    fn of<'a>(source: &str, mut sources: impl Iterator<Item = &'a str>) -> Self {
         let imports = source.contains("import");
         let ctx = source.contains("ctx") || imports;
         // `ctx` or `request` as a whole value (passed on, indexed, iterated) may reach any of its parts.
         let whole = imports || used_whole(source, "ctx") || used_whole(source, "request");
         let named = PARTS.iter().filter(|(_, word)| ctx && (whole || source.contains(word)));
         let parts = named.fold(0, |parts, (part, _)| parts | 1 << *part as u32);
-        let mut modules = modules.filter(|module| *module != "log");
         Names {
             ctx,
             parts,
-            outside: imports || source.contains("blob") || modules.any(|module| source.contains(module)),
+            outside: imports || source.contains("blob") || sources.any(|module| source.contains(module)),
         }
     }
 

@@ -18,6 +18,6 @@ pub use ctx::SDK_VERSION;
 pub use limits::{Limits, MAX_TIMEOUT_SECONDS, SandboxCeiling, ScriptSandbox};
 pub(crate) use module::Around;
 pub use module::{
-    Args, AsyncScriptFn, Fallible, FromScript, FunctionDoc, Handle, IntoScript, Plain, Raw, ScriptAnswer,
-    ScriptFn, ScriptModule, This,
+    Args, AsyncScriptFn, Bytes, Fallible, FromScript, FunctionDoc, Handle, IntoScript, JsonText, Plain, Raw,
+    ScriptAnswer, ScriptFn, ScriptModule, This,
 };

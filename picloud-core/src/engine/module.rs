@@ -6,12 +6,14 @@ use std::future::Future;
 use std::sync::Arc;
 
 use rhai::plugin::RhaiFunc;
-use rhai::{Dynamic, EvalAltResult, FnNamespace, FuncRegistration, Module, NativeCallContext};
+use rhai::{
+    Dynamic, EvalAltResult, FnNamespace, FuncRegistration, ImmutableString, Module, NativeCallContext,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::convert;
 use super::run::{self, Given};
+use super::{convert, natives};
 use crate::{CallCx, Error, Json, Result};
 
 /// Functions that scripts call as `name::function(…)`.
@@ -51,7 +53,16 @@ pub struct ScriptModule {
     doc: String,
     functions: Vec<FunctionDoc>,
     module: Module,
+    small: bool,
     wrong: Option<Error>,
+}
+
+/// A [`ScriptModule`] as the interpreter takes it.
+pub(crate) struct Built {
+    pub(crate) name: String,
+    pub(crate) module: rhai::Shared<Module>,
+    /// It never answers anything larger than scripts may build themselves.
+    pub(crate) small: bool,
 }
 
 /// One function of a [`ScriptModule`], as people read it.
@@ -84,13 +95,22 @@ impl ScriptModule {
                 format!("a module name is [a-z][a-z0-9_]*, not {name:?}"),
             )
         });
-        ScriptModule { name, doc: String::new(), functions: Vec::new(), module, wrong }
+        ScriptModule { name, doc: String::new(), functions: Vec::new(), module, small: false, wrong }
     }
 
     /// A sentence on what the module is for.
     #[must_use]
     pub fn doc(mut self, text: impl Into<String>) -> Self {
         self.doc = text.into();
+        self
+    }
+
+    /// Says that no function answers a string, array, map or blob larger than scripts may build themselves. A script
+    /// that calls no other module then keeps the interpreter's own limits as they are configured; otherwise they are
+    /// raised, so that what it is handed passes.
+    #[must_use]
+    pub fn small_answers(mut self) -> Self {
+        self.small = true;
         self
     }
 
@@ -195,13 +215,13 @@ impl ScriptModule {
     ///
     /// # Errors
     /// The first mistake made while building: a bad name or signature.
-    pub(crate) fn build(self) -> Result<(String, rhai::Shared<Module>)> {
+    pub(crate) fn build(self) -> Result<Built> {
         match self.wrong {
             Some(error) => Err(error),
             None => {
                 let mut module = self.module;
                 module.build_index();
-                Ok((self.name, module.into()))
+                Ok(Built { name: self.name, module: module.into(), small: self.small })
             }
         }
     }
@@ -312,7 +332,7 @@ impl Args<'_, '_> {
 }
 
 /// What a parameter of a script function can be: anything that serde reads, [`Raw`] for a value as it is,
-/// [`This`] for the handle that a method is called on.
+/// [`Bytes`] for a string or a blob, [`This`] for the handle that a method is called on.
 pub trait FromScript: Sized {
     #[doc(hidden)]
     fn take(args: &mut Args<'_, '_>) -> Result<Self>;
@@ -349,7 +369,7 @@ impl FromScript for Raw {
     fn take(args: &mut Args<'_, '_>) -> Result<Self> {
         let Some(value) = args.take() else { return Ok(Raw(None)) };
         match convert::to_json(value, convert::ConvertLimits::default()) {
-            Ok(json) => Ok(Raw(Some(json))),
+            Ok(json) => natives::spend(json.len()).map(|()| Raw(Some(json))),
             Err(error) => Err(args.mismatch(error)),
         }
     }
@@ -367,7 +387,110 @@ pub(crate) struct Around(pub(crate) Option<Json>);
 
 impl IntoScript for Around {
     fn to_script(&self) -> Result<Dynamic> {
-        self.0.as_ref().map_or(Ok(Dynamic::UNIT), convert::from_payload)
+        self.0.as_ref().map_or(Ok(Dynamic::UNIT), convert::from_containers)
+    }
+}
+
+/// A string or a blob: as a parameter whichever it was given, as an answer whichever it was made from. Long ones are
+/// counted as operations by their length.
+///
+/// ```
+/// use picloud_core::engine::Bytes;
+/// use picloud_core::{CallCx, ScriptModule};
+///
+/// let sums = ScriptModule::new("sums")
+///     .function("xor(data: string | blob) -> int", |_cx: CallCx, data: Bytes| {
+///         data.as_slice().iter().fold(0, |sum, byte| sum ^ i64::from(*byte))
+///     })
+///     .function("reversed(data: string | blob) -> blob", |_cx: CallCx, data: Bytes| {
+///         Bytes::from(data.as_slice().iter().rev().copied().collect::<Vec<u8>>())
+///     });
+/// assert_eq!(sums.functions().count(), 2);
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bytes(Held);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Held {
+    Text(ImmutableString),
+    Blob(Vec<u8>),
+}
+
+impl Bytes {
+    /// The bytes; of a string its UTF-8.
+    pub fn as_slice(&self) -> &[u8] {
+        match &self.0 {
+            Held::Text(text) => text.as_bytes(),
+            Held::Blob(bytes) => bytes,
+        }
+    }
+
+    /// The text: of a string itself, of a blob if it is UTF-8.
+    ///
+    /// # Errors
+    /// Where the bytes are not UTF-8.
+    pub fn as_text(&self) -> std::result::Result<&str, std::str::Utf8Error> {
+        match &self.0 {
+            Held::Text(text) => Ok(text),
+            Held::Blob(bytes) => std::str::from_utf8(bytes),
+        }
+    }
+}
+
+impl From<Vec<u8>> for Bytes {
+    fn from(bytes: Vec<u8>) -> Self {
+        Bytes(Held::Blob(bytes))
+    }
+}
+
+impl From<String> for Bytes {
+    fn from(text: String) -> Self {
+        Bytes(Held::Text(text.into()))
+    }
+}
+
+impl FromScript for Bytes {
+    fn take(args: &mut Args<'_, '_>) -> Result<Self> {
+        let Some(value) = args.take() else { return Ok(Bytes(Held::Blob(Vec::new()))) };
+        let held = match value.read_lock::<ImmutableString>() {
+            Some(text) => Some(Ok(Held::Text(text.clone()))),
+            None => value.read_lock::<rhai::Blob>().map(|blob| natives::copied(&blob).map(Held::Blob)),
+        };
+        match held {
+            Some(held) => held.map(Bytes),
+            None => {
+                let given = value.type_name().to_owned();
+                let error = format!("expected a string or a blob, not a value of type {given}");
+                Err(args.mismatch(Error::invalid("invalid_argument", error)))
+            }
+        }
+    }
+}
+
+impl IntoScript for Bytes {
+    fn to_script(&self) -> Result<Dynamic> {
+        Ok(match &self.0 {
+            // A copy, so that it counts as the script's memory.
+            Held::Text(text) => Dynamic::from(ImmutableString::from(text.as_str())),
+            Held::Blob(bytes) => Dynamic::from_blob(natives::copied(bytes)?),
+        })
+    }
+}
+
+/// An answer that is given as JSON text of any form, and reaches the script as the value that it spells. Long texts are
+/// counted as operations, and let others run in between.
+#[derive(Debug, Clone)]
+pub struct JsonText<T>(pub T);
+
+impl<T: AsRef<[u8]>> IntoScript for JsonText<T> {
+    fn to_script(&self) -> Result<Dynamic> {
+        convert::parse_json_in_turns(self.0.as_ref())
+    }
+}
+
+impl AsRef<[u8]> for Bytes {
+    fn as_ref(&self) -> &[u8] {
+        self.as_slice()
     }
 }
 
@@ -388,7 +511,7 @@ impl<T: Any + Clone + Send + Sync> FromScript for This<T> {
     }
 }
 
-/// What a script function can answer: anything that serde writes, [`Raw`], [`Handle`].
+/// What a script function can answer: anything that serde writes, [`Raw`], [`Bytes`], [`JsonText`], [`Handle`].
 pub trait IntoScript {
     #[doc(hidden)]
     fn to_script(&self) -> Result<Dynamic>;

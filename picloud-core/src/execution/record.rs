@@ -217,6 +217,9 @@ pub trait ExecutionStore: ExecutionLogSink {
 
     /// One record; `None` when the app has none of that id.
     async fn get(&self, app: AppId, id: ExecutionId) -> Result<Option<ExecutionRecord>>;
+
+    /// Forgets records of any app whose run began before then, at most `limit`; answers how many.
+    async fn forget(&self, before: Timestamp, limit: usize) -> Result<usize>;
 }
 
 /// Most records on a page.

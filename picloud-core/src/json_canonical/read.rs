@@ -16,6 +16,10 @@ use crate::{Json, Result};
 pub(crate) struct Trace {
     /// How much deeper than values what is read may nest: an event wraps a value.
     pub(crate) extra_depth: usize,
+    /// Whether reading is counted as operations of the script that runs, and lets others run in between.
+    pub(crate) takes_turns: bool,
+    /// Elements and entries read so far.
+    pub(crate) items: u32,
     failure: Option<Failure>,
     /// Innermost first, added while the containers are left.
     steps: Vec<Step>,

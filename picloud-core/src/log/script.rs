@@ -17,6 +17,7 @@ pub(crate) fn module() -> ScriptModule {
     };
     ScriptModule::new("log")
         .doc("Lines in the log of this execution, with structured data.")
+        .small_answers()
         .function("trace(message: any, data?: any)", level(LogLevel::Trace))
         .function("info(message: any, data?: any)", level(LogLevel::Info))
         .function("warn(message: any, data?: any)", level(LogLevel::Warn))

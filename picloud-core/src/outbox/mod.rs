@@ -118,6 +118,9 @@ pub trait Outbox: Debug + Send + Sync + 'static {
     /// [`DeadLetterError::NotFound`], [`DeadLetterError::AlreadyResolved`].
     async fn resolve(&self, app: AppId, id: EventId, resolution: Resolution) -> Result<()>;
 
+    /// Forgets dead letters of any app that were given up before then, open or not, at most `limit`; answers how many.
+    async fn forget_dead_letters(&self, before: Timestamp, limit: usize) -> Result<usize>;
+
     /// A number that changes when rows may have become due, here or on another node.
     fn notices(&self) -> watch::Receiver<u64>;
 

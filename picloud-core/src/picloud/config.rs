@@ -2,6 +2,7 @@
 
 use std::num::NonZeroUsize;
 
+use super::sweep::RetentionConfig;
 use crate::engine::{Limits, SandboxCeiling};
 use crate::env;
 use crate::execution::ExecutionLogConfig;
@@ -28,6 +29,8 @@ pub struct PicloudConfig {
     pub dispatcher: DispatcherConfig,
     /// How execution records are batched.
     pub execution_log: ExecutionLogConfig,
+    /// For how long dead letters and execution records are kept.
+    pub retention: RetentionConfig,
     /// Paths that belong to the host: no route may claim them. Default:
     /// [`DEFAULT_RESERVED_PREFIXES`](crate::route::DEFAULT_RESERVED_PREFIXES).
     pub reserved_prefixes: Vec<String>,
@@ -45,6 +48,7 @@ impl Default for PicloudConfig {
             triggers: TriggerConfig::default(),
             dispatcher: DispatcherConfig::default(),
             execution_log: ExecutionLogConfig::default(),
+            retention: RetentionConfig::default(),
             reserved_prefixes: DEFAULT_RESERVED_PREFIXES.iter().map(|prefix| (*prefix).to_owned()).collect(),
             public_base_url: None,
         }
@@ -53,12 +57,13 @@ impl Default for PicloudConfig {
 
 impl PicloudConfig {
     /// The defaults, changed by `PICLOUD_SANDBOX_MAX_…` (the ceiling), `PICLOUD_MAX_TRIGGER_DEPTH`,
-    /// `PICLOUD_TRIGGER_RETRY_…`, `PICLOUD_SCRIPT_CACHE_SIZE` and `PICLOUD_PUBLIC_BASE_URL`. An invalid value is warned
+    /// `PICLOUD_TRIGGER_RETRY_…`, `PICLOUD_{DEAD_LETTER,EXECUTION}_RETENTION_DAYS`, `PICLOUD_SCRIPT_CACHE_SIZE` and `PICLOUD_PUBLIC_BASE_URL`. An invalid value is warned
     /// about by name and skipped.
     pub fn from_env() -> Self {
         let mut config = PicloudConfig {
             ceiling: SandboxCeiling::from_env(),
             triggers: TriggerConfig::from_env(),
+            retention: RetentionConfig::from_env(),
             ..PicloudConfig::default()
         };
         if let Some(size) = env::parsed("PICLOUD_SCRIPT_CACHE_SIZE", "a whole number of at least 1") {

@@ -5,6 +5,7 @@ mod collections;
 mod config;
 mod control;
 mod self_test;
+mod sweep;
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ pub use app::{Accepted, App, AppTransaction, Script};
 pub use collections::{DocsCollection, KvCollection};
 pub use config::PicloudConfig;
 use control::Control;
+pub use sweep::RetentionConfig;
 
 use crate::app::{AppRecord, AppResolver, AppSlug, AppState, Apps};
 use crate::authz::{Principal, PrincipalResolver};
@@ -152,6 +154,7 @@ impl PicloudBuilder {
             log: log.clone(),
         };
         let services = guard::guarded(self.services, &door);
+        let control = Control::start()?;
         let mut modules = vec![
             crate::log::script_module(),
             crate::kv::script_module(services.kv.clone()),
@@ -159,13 +162,21 @@ impl PicloudBuilder {
             crate::pubsub::script_module(services.pubsub.clone()),
             crate::dead_letters::script_module(self.backend.outbox()),
         ];
+        #[cfg(feature = "utilities")]
+        modules.extend(crate::utilities::script_modules(control.handle()));
         modules.extend(self.modules);
         let toolbox = Arc::new(Toolbox::new(config.limits.clone(), modules)?);
-        let control = Control::start()?;
         let cache = Arc::new(ScriptCache::new(toolbox, config.script_cache_size, control.handle().clone()));
         let sink = self.sink.unwrap_or_else(|| self.backend.executions());
         control.spawn_writer(log.clone(), sink);
         control.spawn(apps.clone().follow(control.ending()));
+        control.spawn(sweep::sweep(
+            self.backend.outbox(),
+            self.backend.executions(),
+            clock.clone(),
+            config.retention.clone(),
+            control.ending(),
+        ));
         let executor =
             LocalExecutor::start(config.executor.clone(), cache.clone(), clock.clone(), log.clone())?;
         let courier = Courier {

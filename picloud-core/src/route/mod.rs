@@ -24,6 +24,8 @@ mod types;
 
 pub use conflict::{conflict_error, find_conflict};
 pub use host::{HostPattern, MAX_HOST_BYTES, normalize_host};
+#[cfg(feature = "utilities")]
+pub(crate) use normalize::hex_pair;
 pub use normalize::{MAX_PATH_BYTES, MAX_SEGMENTS, NormalPath, PathError, normalize_path};
 pub use pattern::{MAX_PATTERN_BYTES, PathKind, PathPattern};
 pub use pattern_error::PatternError;

@@ -199,7 +199,7 @@ fn decode(segment: &str, start: usize) -> Result<Cow<'_, str>, PathError> {
 }
 
 /// The byte that two hexadecimal digits at the front stand for, and what follows them.
-pub(super) fn hex_pair(bytes: &[u8]) -> Option<(u8, &[u8])> {
+pub(crate) fn hex_pair(bytes: &[u8]) -> Option<(u8, &[u8])> {
     let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
     let ([high, low], after) = bytes.split_first_chunk::<2>()?;
     Some((digit(*high)? << 4 | digit(*low)?, after))

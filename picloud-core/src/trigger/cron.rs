@@ -311,11 +311,12 @@ mod tests {
         {
             let clock = TimeZone::get(zone).unwrap();
             let wall = |at: i64| clock.to_datetime(Timestamp::from_second(at).unwrap());
+            let minutes = (begin.as_second()..end.as_second()).step_by(60);
+            let minutes: Vec<_> = minutes.map(|at| (at, wall(at))).collect();
             for (text, plain) in &PLAIN {
                 let mut wanted = BTreeSet::new();
                 let mut seen_until = wall(begin.as_second() - MINUTE);
-                for at in (begin.as_second()..end.as_second()).step_by(60) {
-                    let now = wall(at);
+                for (at, now) in minutes.iter().copied() {
                     if plain.hours.len() != 1 || plain.minutes.len() != 1 {
                         wanted.extend(plain.names(now).then_some(at));
                     } else {

@@ -18,6 +18,7 @@ mod output;
 mod parser;
 mod stack;
 mod time;
+mod utilities;
 mod world;
 
 use picloud_core::alloc::CountingAllocator;

@@ -210,6 +210,15 @@ impl ExecutionStore for WrongExecutions {
         Ok(Page { items: items.into_iter().map(|record| self.read(record)).collect(), cursor })
     }
 
+    async fn forget(&self, before: Timestamp, limit: usize) -> Result<usize> {
+        match self.wrong {
+            Some(Wrong::NothingIsForgotten) => Ok(0),
+            Some(Wrong::RecordsAreForgottenAtOnce) => self.inner.forget(before, usize::MAX).await,
+            Some(Wrong::YoungRecordsAreForgotten) => self.inner.forget(Timestamp::MAX, limit).await,
+            _ => self.inner.forget(before, limit).await,
+        }
+    }
+
     async fn get(&self, app: AppId, id: ExecutionId) -> Result<Option<ExecutionRecord>> {
         let found = self.inner.get(app, id).await?.map(|record| self.read(record));
         let notes = self.notes();

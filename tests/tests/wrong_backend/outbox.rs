@@ -406,6 +406,19 @@ impl Outbox for WrongOutbox {
         }
     }
 
+    async fn forget_dead_letters(&self, before: Timestamp, limit: usize) -> Result<usize> {
+        match self.wrong {
+            Some(Wrong::OpenLettersAreKeptForEver) => Ok(0),
+            Some(Wrong::YoungLettersAreForgotten) => {
+                self.inner.forget_dead_letters(Timestamp::MAX, limit).await
+            }
+            Some(Wrong::LettersAreForgottenAtOnce) => {
+                self.inner.forget_dead_letters(before, usize::MAX).await
+            }
+            _ => self.inner.forget_dead_letters(before, limit).await,
+        }
+    }
+
     fn notices(&self) -> watch::Receiver<u64> {
         if self.is(Wrong::NothingIsNoticed) { self.silence.subscribe() } else { self.inner.notices() }
     }

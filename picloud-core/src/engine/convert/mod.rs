@@ -50,14 +50,26 @@ pub(crate) fn from_json(json: &Json) -> Result<Dynamic> {
     parse_text(json.as_str())
 }
 
-/// Text of ours as a script value: containers, such as a payload or a page of documents, around values that may be as deep
-/// as values may be.
+/// The payload of an event as a script value: a map that may hold values as deep as values may be.
 ///
 /// # Errors
 /// As [`from_json`].
 pub(crate) fn from_payload(json: &Json) -> Result<Dynamic> {
     json_canonical::read(json.as_str(), |trace, deserializer| {
-        trace.extra_depth = 3;
+        trace.extra_depth = 1;
+        read::Value::new(trace).deserialize(deserializer)
+    })
+}
+
+/// An answer of ours as a script value: up to three containers, as a page has, around values that may be as deep as values
+/// may be. Counts operations, and lets others run in between.
+///
+/// # Errors
+/// As [`from_json`], and where the budget ends.
+pub(crate) fn from_containers(json: &Json) -> Result<Dynamic> {
+    super::natives::spend(json.len())?;
+    json_canonical::read(json.as_str(), |trace, deserializer| {
+        (trace.extra_depth, trace.takes_turns) = (3, true);
         read::Value::new(trace).deserialize(deserializer)
     })
 }
@@ -67,9 +79,22 @@ pub(crate) fn from_payload(json: &Json) -> Result<Dynamic> {
 /// # Errors
 /// As [`Json::parse`], and `json.invalid` for bytes that are not UTF-8.
 pub(crate) fn parse_json(bytes: &[u8]) -> Result<Dynamic> {
-    let text = std::str::from_utf8(bytes)
-        .map_err(|error| Failure::invalid(format!("JSON text is UTF-8: {error}")))?;
-    parse_text(text)
+    parse_text(utf8(bytes)?)
+}
+
+/// As [`parse_json`], for scripts that ask for it: counts operations, and lets others run in between.
+pub(crate) fn parse_json_in_turns(bytes: &[u8]) -> Result<Dynamic> {
+    let text = utf8(bytes)?;
+    super::natives::spend(text.len())?;
+    json_canonical::read(text, |trace, deserializer| {
+        trace.takes_turns = true;
+        read::Value::new(trace).deserialize(deserializer)
+    })
+}
+
+fn utf8(bytes: &[u8]) -> Result<&str> {
+    std::str::from_utf8(bytes)
+        .map_err(|error| Failure::invalid(format!("JSON text is UTF-8: {error}")).into())
 }
 
 fn parse_text(text: &str) -> Result<Dynamic> {
@@ -82,7 +107,9 @@ fn parse_text(text: &str) -> Result<Dynamic> {
 /// As [`to_json`], and `json.mismatch` when the value has not the shape of `T`.
 pub(crate) fn from_dynamic<T: DeserializeOwned>(value: &Dynamic) -> Result<T> {
     // By way of text: whatever a script built, what reads it is bounded in depth and size.
-    json_canonical::deserialize(&to_json_text(value, ConvertLimits::default())?)
+    let text = to_json_text(value, ConvertLimits::default())?;
+    super::natives::spend(text.len())?;
+    json_canonical::deserialize(&text)
 }
 
 /// A Rust value as a script value.
@@ -90,7 +117,7 @@ pub(crate) fn from_dynamic<T: DeserializeOwned>(value: &Dynamic) -> Result<T> {
 /// # Errors
 /// As [`Json::from_value`], and `json.too_large` past [`MAX_ANSWER_BYTES`].
 pub(crate) fn to_dynamic<T: Serialize>(value: &T) -> Result<Dynamic> {
-    parse_text(&json_canonical::serialize_within(value, MAX_ANSWER_BYTES)?)
+    parse_json_in_turns(json_canonical::serialize_within(value, MAX_ANSWER_BYTES)?.as_bytes())
 }
 
 /// Longest answer of a function of the host's, as JSON: a page of a thousand values of a megabyte is not for a script.

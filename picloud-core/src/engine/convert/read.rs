@@ -8,7 +8,7 @@ use rhai::{Array, Dynamic, Map};
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use crate::engine::budget::Stop;
-use crate::engine::fiber;
+use crate::engine::{fiber, natives};
 use crate::json_canonical::{Failure, Step, Trace};
 
 /// Reads one value.
@@ -81,9 +81,7 @@ impl<'de> Visitor<'de> for Value<'_> {
             match access.next_element_seed(Value { trace, depth }) {
                 Ok(Some(item)) => {
                     items.push(item);
-                    if memory_is_spent() {
-                        return Err(trace.refuse(Failure::invalid(SPENT)));
-                    }
+                    go_on(trace)?;
                 }
                 Ok(None) => return Ok(Dynamic::from_array(items)),
                 Err(error) => {
@@ -107,9 +105,7 @@ impl<'de> Visitor<'de> for Value<'_> {
                 Entry::Vacant(entry) => match access.next_value_seed(Value { trace, depth }) {
                     Ok(value) => {
                         entry.insert(value);
-                        if memory_is_spent() {
-                            return Err(trace.refuse(Failure::invalid(SPENT)));
-                        }
+                        go_on(trace)?;
                     }
                     Err(error) => {
                         trace.left(Step::key(entry.key()));
@@ -122,7 +118,23 @@ impl<'de> Visitor<'de> for Value<'_> {
     }
 }
 
-const SPENT: &str = "the memory of the execution is used up";
+/// Elements and entries that are read in about the time of one operation or a few.
+const ITEMS_PER_OPERATION: u32 = 16;
+
+/// The look after each element and entry.
+#[inline]
+fn go_on<E: de::Error>(trace: &mut Trace) -> Result<(), E> {
+    if memory_is_spent() {
+        return Err(trace.refuse(Failure::invalid("the memory of the execution is used up")));
+    }
+    if trace.takes_turns {
+        trace.items = trace.items.wrapping_add(1);
+        if trace.items.is_multiple_of(ITEMS_PER_OPERATION) && natives::turn().is_err() {
+            return Err(trace.refuse(Failure::invalid("the execution is ending")));
+        }
+    }
+    Ok(())
+}
 
 /// Whether the script that this is read for has used up its memory. It ends then, whatever it makes of the error: a text
 /// of a few megabytes can become a value of hundreds, and nothing else looks meanwhile.

@@ -93,18 +93,18 @@ fn invalid(code: &'static str, message: impl Into<String>) -> Box<EvalAltResult>
 
 /// The limits on the size of values of the execution that runs, or the defaults outside of one.
 #[derive(Debug, Clone, Copy)]
-struct Sizes {
-    string: u64,
-    array: u64,
+pub(crate) struct Sizes {
+    pub(crate) string: u64,
+    pub(crate) array: u64,
     map: u64,
-    blob: u64,
+    pub(crate) blob: u64,
     /// Bytes that may still be used, and the limit on them.
     memory_left: u64,
     memory: u64,
 }
 
 impl Sizes {
-    fn current() -> Self {
+    pub(crate) fn current() -> Self {
         let of = |limits: &Limits, memory_left: u64| Sizes {
             string: limits.max_string_size,
             array: limits.max_array_size,
@@ -156,7 +156,7 @@ impl Sizes {
 }
 
 /// Bytes that are worked on in about the time of one operation.
-const BYTES_PER_OPERATION: usize = 16 << 10;
+pub(crate) const BYTES_PER_OPERATION: usize = 16 << 10;
 
 /// Counts one operation, and ends the script or lets others run if it is time.
 fn tick() -> Fallible<()> {
@@ -170,6 +170,43 @@ fn tick() -> Fallible<()> {
 fn charge(bytes: usize) -> Fallible<()> {
     for _ in 0..bytes / BYTES_PER_OPERATION {
         tick()?;
+    }
+    Ok(())
+}
+
+/// As [`charge`], for functions of script modules: the error they answer is of no account, since the execution ends.
+pub(crate) fn spend(bytes: usize) -> crate::Result<()> {
+    charge(bytes).map_err(|_| ending())
+}
+
+/// Counts one operation, as [`spend`].
+pub(crate) fn turn() -> crate::Result<()> {
+    tick().map_err(|_| ending())
+}
+
+fn ending() -> Error {
+    Error::new(crate::ErrorKind::Cancelled, "cancelled", "the execution is ending")
+}
+
+/// A copy of `bytes`, made piece by piece.
+pub(crate) fn copied(bytes: &[u8]) -> crate::Result<Vec<u8>> {
+    let mut copy = Vec::with_capacity(bytes.len());
+    in_pieces(bytes, BYTES_PER_OPERATION, |piece| copy.extend_from_slice(piece))?;
+    Ok(copy)
+}
+
+/// Works on `bytes` piece by piece, each of them one operation, and lets others run in between.
+pub(crate) fn in_pieces<'b>(
+    bytes: &'b [u8],
+    each: usize,
+    mut work: impl FnMut(&'b [u8]),
+) -> crate::Result<()> {
+    let mut pieces = bytes.chunks(each);
+    // The first is part of the call, which was counted.
+    pieces.next().map(&mut work);
+    for piece in pieces {
+        turn()?;
+        work(piece);
     }
     Ok(())
 }

@@ -8,6 +8,8 @@ use crate::{AppId, Result};
 
 pub(super) fn cases() -> Vec<Case> {
     case_list!["executions":
+        old_records_are_forgotten_up_to_the_limit,
+        records_that_are_not_old_stay,
         records_are_listed_newest_first,
         records_of_one_moment_are_listed_by_id,
         pages_list_every_record_once,
@@ -210,5 +212,30 @@ async fn filters_of_script_and_status_both_count(world: World) -> Result<()> {
     let (script, status) = (Some(wanted.script), Some(ExecutionStatus::Loop));
     let options = ExecutionListOptions { script, status, ..ExecutionListOptions::default() };
     assert_eq!(log.list(&options).await?, [wanted]);
+    Ok(())
+}
+
+async fn old_records_are_forgotten_up_to_the_limit(world: World) -> Result<()> {
+    let log = Log::new(world).await?;
+    let records = (0..5).map(|second| log.record(second)).collect::<Result<Vec<_>>>()?;
+    log.store.write(records.clone()).await?;
+    let after = log.record(100)?.started_at;
+    assert_eq!(log.store.forget(after, 3).await?, 3);
+    let left = log.store.list(log.app, &ExecutionListOptions::default()).await?.items;
+    assert_eq!(left.len(), 2);
+    assert_eq!(log.store.forget(after, 3).await?, 2);
+    for record in &records {
+        assert_eq!(log.store.get(log.app, record.id).await?, None);
+    }
+    Ok(())
+}
+
+async fn records_that_are_not_old_stay(world: World) -> Result<()> {
+    let log = Log::new(world).await?;
+    let (old, young) = (log.record(1)?, log.record(2)?);
+    log.store.write(vec![old.clone(), young.clone()]).await?;
+    assert_eq!(log.store.forget(young.started_at, 10).await?, 1);
+    assert_eq!(log.store.get(log.app, old.id).await?, None);
+    assert_eq!(log.store.get(log.app, young.id).await?, Some(young));
     Ok(())
 }

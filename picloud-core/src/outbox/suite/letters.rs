@@ -1,5 +1,7 @@
 //! Dead letters: listed in pages, sent again, closed.
 
+use std::time::Duration;
+
 use super::settle::dead;
 use super::{Events, assert_noticed};
 use crate::catalog::CatalogChange;
@@ -28,6 +30,8 @@ pub(super) fn cases() -> Vec<Case> {
         an_event_whose_trigger_is_gone_is_not_replayed,
         letters_of_another_app_are_not_replayed,
         letters_of_another_app_are_not_resolved,
+        old_letters_are_forgotten_open_or_not,
+        letters_are_forgotten_up_to_the_limit,
     ]
 }
 
@@ -269,5 +273,28 @@ async fn letters_of_another_app_are_not_resolved(world: World) -> Result<()> {
     let answer = events.outbox.resolve(other, ids[0], Resolution::Ignored).await;
     assert_refused(answer, "dead_letters.not_found");
     assert_eq!(letter(&events, ids[0]).await?.resolution, None);
+    Ok(())
+}
+
+async fn old_letters_are_forgotten_open_or_not(world: World) -> Result<()> {
+    let (events, mut ids) = with_letters(world, 2).await?;
+    events.outbox.resolve(events.app, ids[0], Resolution::Ignored).await?;
+    events.world.pass_time(Duration::from_millis(50)).await;
+    let between = events.world.now();
+    let script = letter(&events, ids[0]).await?.row.script;
+    events.world.pass_time(Duration::from_millis(50)).await;
+    ids.push(give_up(&events, OutboxRow { trigger: None, script, ..events.row() }).await?);
+    assert_eq!(events.outbox.forget_dead_letters(between, 10).await?, 2);
+    assert_eq!(listed(&events, &DeadLetterListOptions::default()).await?, [ids[2]]);
+    assert_eq!(events.outbox.forget_dead_letters(between, 10).await?, 0);
+    Ok(())
+}
+
+async fn letters_are_forgotten_up_to_the_limit(world: World) -> Result<()> {
+    let (events, _) = with_letters(world, 5).await?;
+    events.world.pass_time(Duration::from_millis(50)).await;
+    let now = events.world.now();
+    assert_eq!(events.outbox.forget_dead_letters(now, 2).await?, 2);
+    assert_eq!(events.letters(10).await?.len(), 3);
     Ok(())
 }

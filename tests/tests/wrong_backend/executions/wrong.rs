@@ -3,6 +3,11 @@
 use crate::wrongs;
 
 wrongs! {
+    // Forgetting.
+    NothingIsForgotten: old_records_are_forgotten_up_to_the_limit;
+    RecordsAreForgottenAtOnce: old_records_are_forgotten_up_to_the_limit;
+    YoungRecordsAreForgotten: records_that_are_not_old_stay;
+
     // Writing.
     BatchesLoseTheLast: a_plain_record_reads_back_as_it_was_written records_are_listed_newest_first
         pages_list_every_record_once;

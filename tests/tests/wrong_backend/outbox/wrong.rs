@@ -74,6 +74,9 @@ wrongs! {
     FiresForEarlierTimes: a_trigger_fires_for_no_time_before_its_last;
     FiresWithoutATrigger: a_trigger_that_is_gone_does_not_fire;
     FiresAnotherRow: a_row_that_fired_is_as_it_was_given_and_noticed;
+    OpenLettersAreKeptForEver: old_letters_are_forgotten_open_or_not;
+    YoungLettersAreForgotten: old_letters_are_forgotten_open_or_not;
+    LettersAreForgottenAtOnce: letters_are_forgotten_up_to_the_limit;
     LettersIgnoreThatTheyAreOpen: open_letters_are_listed_by_themselves;
     LettersIgnoreTheCursor: dead_letters_are_walked_page_by_page;
     LettersHaveOnePage: dead_letters_are_walked_page_by_page;
