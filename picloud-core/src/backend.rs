@@ -6,6 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::catalog::Catalog;
+use crate::docs::DocsService;
 use crate::execution::ExecutionStore;
 use crate::kv::KvService;
 use crate::outbox::Outbox;
@@ -25,6 +26,8 @@ pub trait Backend: Debug + Send + Sync + 'static {
     /// The KV service.
     fn kv(&self) -> Arc<dyn KvService>;
 
+    /// The docs service.
+    fn docs(&self) -> Arc<dyn DocsService>;
     /// The pub/sub service.
     fn pubsub(&self) -> Arc<dyn PubsubService>;
 
@@ -69,6 +72,10 @@ impl<B: Backend + ?Sized> Backend for Arc<B> {
 
     fn kv(&self) -> Arc<dyn KvService> {
         (**self).kv()
+    }
+
+    fn docs(&self) -> Arc<dyn DocsService> {
+        (**self).docs()
     }
 
     fn pubsub(&self) -> Arc<dyn PubsubService> {

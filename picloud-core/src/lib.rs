@@ -31,6 +31,7 @@
 //! | logins, several apps | [`authz::PrincipalResolver`], [`app::AppResolver`] |
 //! | what a script came to, and where records go | [`execution::Outcome`], [`execution::ExecutionLogSink`] |
 //! | the KV service | [`kv::KvService`] |
+//! | documents, and queries over them | [`docs::DocsService`], [`docs::filter`] |
 //! | handling events, retries, dead letters | [`trigger`], [`outbox`], [`App::create_trigger`], [`App::dead_letters`] |
 //! | writes that commit together | [`App::transaction`] |
 //! | writing a backend | [`Backend`], [`catalog::Catalog`], and `conformance` behind the feature of that name |
@@ -57,6 +58,7 @@ mod clock;
 pub mod conformance;
 mod context;
 pub mod dead_letters;
+pub mod docs;
 pub mod engine;
 mod env;
 mod error;
@@ -96,7 +98,7 @@ pub use ids::{AppId, EventId, ExecutionId, RequestId, RouteId, ScriptId, TraceId
 pub use json::Json;
 pub use names::{CollectionName, MAX_NAME_BYTES};
 pub use picloud::{
-    Accepted, App, AppTransaction, KvCollection, Picloud, PicloudBuilder, PicloudConfig, RetentionConfig,
-    Script, Version,
+    Accepted, App, AppTransaction, DocsCollection, KvCollection, Picloud, PicloudBuilder, PicloudConfig,
+    RetentionConfig, Script, Version,
 };
 pub use services::Services;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::backend::Backend;
+use crate::docs::DocsService;
 use crate::kv::KvService;
 use crate::pubsub::PubsubService;
 
@@ -12,18 +13,20 @@ use crate::pubsub::PubsubService;
 pub struct Services {
     /// Values under keys.
     pub kv: Arc<dyn KvService>,
+    /// Documents, found by what is in them.
+    pub docs: Arc<dyn DocsService>,
     /// Messages by topic.
     pub pubsub: Arc<dyn PubsubService>,
 }
 
 impl Services {
     /// A bundle of bare services: for backends. It asks for all of them, so that none is forgotten when one is added.
-    pub fn new(kv: Arc<dyn KvService>, pubsub: Arc<dyn PubsubService>) -> Self {
-        Services { kv, pubsub }
+    pub fn new(kv: Arc<dyn KvService>, docs: Arc<dyn DocsService>, pubsub: Arc<dyn PubsubService>) -> Self {
+        Services { kv, docs, pubsub }
     }
 
     /// The services of a backend, bare: the guard comes on top when [`Picloud`](crate::Picloud) starts.
     pub fn from_backend(backend: &dyn Backend) -> Self {
-        Services::new(backend.kv(), backend.pubsub())
+        Services::new(backend.kv(), backend.docs(), backend.pubsub())
     }
 }

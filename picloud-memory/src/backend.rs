@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use picloud_core::catalog::Catalog;
+use picloud_core::docs::DocsService;
 use picloud_core::execution::{ExecutionRecord, ExecutionStore};
 use picloud_core::kv::KvService;
 use picloud_core::outbox::Outbox;
@@ -11,6 +12,7 @@ use picloud_core::{AppId, Backend, Clock, Result, SystemClock, Transaction, asyn
 
 use crate::catalog::MemoryCatalog;
 use crate::clock::TestClock;
+use crate::docs::MemoryDocs;
 use crate::execution_log::ExecutionLog;
 use crate::kv::MemoryKv;
 use crate::outbox::MemoryOutbox;
@@ -63,6 +65,10 @@ impl Backend for MemoryBackend {
 
     fn kv(&self) -> Arc<dyn KvService> {
         Arc::new(MemoryKv::new(Place::tables(self.tables.clone())))
+    }
+
+    fn docs(&self) -> Arc<dyn DocsService> {
+        Arc::new(MemoryDocs::new(Place::tables(self.tables.clone())))
     }
 
     fn pubsub(&self) -> Arc<dyn PubsubService> {

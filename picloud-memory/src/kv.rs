@@ -106,20 +106,20 @@ impl Store<'_> {
         decide: impl FnOnce(Option<&Stored>) -> Result<Option<Change>>,
     ) -> Result<bool> {
         self.check_revision(at.cx)?;
-        let before = self.kv.get(at, key).cloned();
+        let before = self.data.kv.get(at, key).cloned();
         let Some(change) = decide(before.as_ref())? else { return Ok(false) };
         let (op, value) = match (&before, &change) {
             (_, Change::Remove) => (KvOp::Delete, None),
             (None, Change::Put(stored)) => (KvOp::Insert, Some(stored.value.clone())),
             (Some(_), Change::Put(stored)) => (KvOp::Update, Some(stored.value.clone())),
         };
-        let version = self.kv.last_version + 1;
+        let version = self.data.kv.last_version + 1;
         self.rows.extend(rows_of(at.cx, EventKind::Kv, op.as_str(), at.now, || {
             let (collection, key) = (at.collection.clone(), key.clone());
             let prev_value = before.map(|stored| stored.value);
             KvEvent { collection, key, op, value, prev_value, version }.to_json()
         }));
-        self.kv.put(at, key, change);
+        self.data.kv.put(at, key, change);
         Ok(true)
     }
 }
@@ -137,7 +137,7 @@ impl MemoryKv {
 impl KvService for MemoryKv {
     async fn get(&self, cx: &CallCx, collection: &CollectionName, key: &Key) -> Result<Option<Json>> {
         let at = At::new(cx, collection);
-        self.0.read_kv(|kv| Ok(kv.get(&at, key).map(|stored| stored.value.clone())))
+        self.0.read(|data| Ok(data.kv.get(&at, key).map(|stored| stored.value.clone())))
     }
 
     async fn get_many(
@@ -147,8 +147,8 @@ impl KvService for MemoryKv {
         keys: &[Key],
     ) -> Result<Vec<Option<Json>>> {
         let at = At::new(cx, collection);
-        self.0.read_kv(|kv| {
-            Ok(keys.iter().map(|key| kv.get(&at, key).map(|stored| stored.value.clone())).collect())
+        self.0.read(|data| {
+            Ok(keys.iter().map(|key| data.kv.get(&at, key).map(|stored| stored.value.clone())).collect())
         })
     }
 
@@ -238,8 +238,9 @@ impl KvService for MemoryKv {
             (None, Some(first)) => Bound::Included(first),
             (None, None) => Bound::Unbounded,
         };
-        self.0.read_kv(|kv| {
-            let mut found = kv
+        self.0.read(|data| {
+            let mut found = data
+                .kv
                 .collection(cx.app(), collection)
                 .into_iter()
                 .flat_map(|collection| collection.range((start, Bound::Unbounded)))
@@ -280,7 +281,7 @@ mod tests {
             clock.advance(Duration::from_millis(100));
         }
 
-        let held = shared.lock().kv.collection(cx.app(), &collection).unwrap().len();
+        let held = shared.lock().data.kv.collection(cx.app(), &collection).unwrap().len();
         assert!(held < 3 * SWEEP_EVERY, "{held} entries are held although only ten are alive");
     }
 }

@@ -33,6 +33,7 @@
 mod backend;
 mod catalog;
 mod clock;
+mod docs;
 mod execution_log;
 mod kv;
 mod outbox;

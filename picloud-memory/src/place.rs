@@ -7,9 +7,17 @@ use picloud_core::outbox::OutboxRow;
 use picloud_core::{AppId, CallCx, Result};
 
 use crate::catalog::App;
+use crate::docs::Documents;
 use crate::kv::Collections;
 use crate::tables::{Shared, Tables, check_revision};
 use crate::transaction::Inside;
+
+/// What services store: what a transaction has a copy of.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Data {
+    pub(crate) kv: Collections,
+    pub(crate) docs: Documents,
+}
 
 #[derive(Debug, Clone)]
 pub(crate) struct Place {
@@ -20,7 +28,7 @@ pub(crate) struct Place {
 /// What a write works on. Its rows are stored with it.
 pub(crate) struct Store<'a> {
     apps: &'a BTreeMap<AppId, App>,
-    pub(crate) kv: &'a mut Collections,
+    pub(crate) data: &'a mut Data,
     pub(crate) rows: &'a mut Vec<OutboxRow>,
 }
 
@@ -40,10 +48,10 @@ impl Place {
         Place { shared, inside: Some(inside) }
     }
 
-    pub(crate) fn read_kv<R>(&self, read: impl FnOnce(&Collections) -> Result<R>) -> Result<R> {
+    pub(crate) fn read<R>(&self, read: impl FnOnce(&Data) -> Result<R>) -> Result<R> {
         match &self.inside {
-            Some(inside) => inside.with(|work| read(&work.kv)),
-            None => read(&self.shared.lock().kv),
+            Some(inside) => inside.with(|work| read(&work.data)),
+            None => read(&self.shared.lock().data),
         }
     }
 
@@ -52,13 +60,13 @@ impl Place {
         if let Some(inside) = &self.inside {
             let tables = self.shared.lock();
             return inside.with(|work| {
-                write(&mut Store { apps: &tables.apps, kv: &mut work.kv, rows: &mut work.rows })
+                write(&mut Store { apps: &tables.apps, data: &mut work.data, rows: &mut work.rows })
             });
         }
         let mut rows = Vec::new();
         let mut guard = self.shared.lock_to_write().await;
-        let Tables { apps, kv, outbox, .. } = &mut *guard;
-        let answer = write(&mut Store { apps, kv, rows: &mut rows })?;
+        let Tables { apps, data, outbox, .. } = &mut *guard;
+        let answer = write(&mut Store { apps, data, rows: &mut rows })?;
         let is_silent = rows.is_empty();
         rows.into_iter().for_each(|row| outbox.push(row, self.shared.clock.now()));
         drop(guard);

@@ -9,8 +9,8 @@ use picloud_core::{AppId, CallCx, Clock, Json, Result};
 use tokio::sync::watch;
 
 use crate::catalog::App;
-use crate::kv::Collections;
 use crate::outbox::Rows;
+use crate::place::Data;
 
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -28,7 +28,7 @@ pub(crate) struct Shared {
 #[derive(Debug, Default)]
 pub(crate) struct Tables {
     pub(crate) apps: BTreeMap<AppId, App>,
-    pub(crate) kv: Collections,
+    pub(crate) data: Data,
     pub(crate) outbox: Rows,
     /// The transaction that writes wait for.
     open: Option<Open>,
@@ -78,12 +78,12 @@ impl Shared {
     }
 
     /// Opens a transaction, after the one before.
-    pub(crate) async fn begin(&self, until: Instant) -> (u64, Collections) {
+    pub(crate) async fn begin(&self, until: Instant) -> (u64, Data) {
         let mut tables = self.lock_to_write().await;
         tables.transactions += 1;
         let number = tables.transactions;
         tables.open = Some(Open { number, until });
-        (number, tables.kv.clone())
+        (number, tables.data.clone())
     }
 
     /// Ends a transaction: `take` gets the tables if it was still open.

@@ -6,8 +6,9 @@ use std::time::Instant;
 use picloud_core::outbox::OutboxRow;
 use picloud_core::{MAX_TRANSACTION, Result, Services, Transaction, async_trait, tx_closed};
 
-use crate::kv::{Collections, MemoryKv};
-use crate::place::Place;
+use crate::docs::MemoryDocs;
+use crate::kv::MemoryKv;
+use crate::place::{Data, Place};
 use crate::pubsub::MemoryPubsub;
 use crate::tables::Shared;
 
@@ -30,7 +31,7 @@ pub(crate) struct Inside {
 /// What would be stored.
 #[derive(Debug)]
 pub(crate) struct Work {
-    pub(crate) kv: Collections,
+    pub(crate) data: Data,
     pub(crate) rows: Vec<OutboxRow>,
 }
 
@@ -52,8 +53,8 @@ impl Inside {
 impl MemoryTransaction {
     pub(crate) async fn begin(shared: &Arc<Shared>) -> Self {
         let until = Instant::now() + MAX_TRANSACTION;
-        let (number, kv) = shared.begin(until).await;
-        let work = Mutex::new(Some(Work { kv, rows: Vec::new() }));
+        let (number, data) = shared.begin(until).await;
+        let work = Mutex::new(Some(Work { data, rows: Vec::new() }));
         MemoryTransaction { inside: Arc::new(Inside { shared: shared.clone(), number, until, work }) }
     }
 }
@@ -62,17 +63,21 @@ impl MemoryTransaction {
 impl Transaction for MemoryTransaction {
     fn services(&self) -> Services {
         let place = Place::inside(self.inside.shared.clone(), self.inside.clone());
-        Services::new(Arc::new(MemoryKv::new(place.clone())), Arc::new(MemoryPubsub::new(place)))
+        Services::new(
+            Arc::new(MemoryKv::new(place.clone())),
+            Arc::new(MemoryDocs::new(place.clone())),
+            Arc::new(MemoryPubsub::new(place)),
+        )
     }
 
     async fn commit(self: Box<Self>) -> Result<()> {
         let Inside { shared, number, .. } = &*self.inside;
-        let Work { kv, rows } = self.inside.take().ok_or_else(tx_closed)?;
+        let Work { data, rows } = self.inside.take().ok_or_else(tx_closed)?;
         let is_silent = rows.is_empty();
         let now = shared.clock.now();
         shared
             .end(*number, |tables| {
-                tables.kv = kv;
+                tables.data = data;
                 rows.into_iter().for_each(|row| tables.outbox.push(row, now));
             })
             .ok_or_else(tx_closed)?;

@@ -5,17 +5,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use picloud_core::catalog::Catalog;
+use picloud_core::docs::DocsService;
 use picloud_core::execution::ExecutionStore;
 use picloud_core::kv::KvService;
 use picloud_core::outbox::Outbox;
 use picloud_core::pubsub::PubsubService;
-use picloud_core::{Backend, Clock, Error, ErrorKind, Result, SystemClock, Transaction, async_trait};
+use picloud_core::{
+    Backend, Clock, Error, ErrorKind, Result, SystemClock, Transaction, async_trait, jittered,
+};
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgRow};
 use sqlx::query::Query;
 use sqlx::{ConnectOptions, Connection as _, PgPool, Postgres, Row};
 
 use crate::catalog::PostgresCatalog;
 use crate::control::Control;
+use crate::docs::PostgresDocs;
 use crate::error::{is_contended, of_database};
 use crate::executions::PostgresExecutions;
 use crate::fault::{self, Commit};
@@ -150,6 +154,19 @@ impl Inner {
         Ok(rows)
     }
 
+    /// One statement of a service that writes. Its connection is free again when it is answered.
+    pub(crate) async fn write_once(
+        &self,
+        source: &Source,
+        query: Query<'static, Postgres, PgArguments>,
+    ) -> Result<Vec<PgRow>> {
+        let mut connection = source.acquire().await?;
+        fault::point(Commit::Write, false);
+        let rows = connection.rows(query).await;
+        fault::point(Commit::Write, true);
+        rows
+    }
+
     pub(crate) async fn check_schema(&self) -> Result<()> {
         let source = Source::Lanes(self.lanes.clone());
         let rows = self.read_all(&source, || self.sql.schema_version.query()).await?;
@@ -158,6 +175,13 @@ impl Inner {
             None => None,
         };
         schema::check_version(&self.config.schema, found)
+    }
+}
+
+/// Lets others go first, a little longer each time, up to some milliseconds.
+pub(crate) async fn give_way(attempt: u32) {
+    if attempt >= 2 {
+        tokio::time::sleep(jittered(Duration::from_micros(128) * attempt.min(20))).await;
     }
 }
 
@@ -263,6 +287,10 @@ impl Backend for PostgresBackend {
 
     fn kv(&self) -> Arc<dyn KvService> {
         Arc::new(PostgresKv::new(self.inner.clone(), Source::Lanes(self.inner.lanes.clone())))
+    }
+
+    fn docs(&self) -> Arc<dyn DocsService> {
+        Arc::new(PostgresDocs::new(self.inner.clone(), Source::Lanes(self.inner.lanes.clone())))
     }
 
     fn pubsub(&self) -> Arc<dyn PubsubService> {

@@ -1,21 +1,19 @@
 //! The KV service.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use picloud_core::kv::{Entry, Key, KvError, KvOp, KvService, ListOptions, SetOptions};
 use picloud_core::outbox::Fanout;
 use picloud_core::page::{ListId, Page, clamp_page_size};
-use picloud_core::{CallCx, CollectionName, Error, ErrorKind, Json, Result, async_trait, jittered};
+use picloud_core::{CallCx, CollectionName, Error, ErrorKind, Json, Result, async_trait};
 use sqlx::Postgres;
 use sqlx::Row;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;
 
-use crate::backend::Inner;
+use crate::backend::{Inner, give_way};
 use crate::error::{is_contended, of_database};
 use crate::event_rows::EventRows;
-use crate::fault::{self, Commit};
 use crate::source::Source;
 use crate::sql::Statement;
 
@@ -70,15 +68,6 @@ impl PostgresKv {
         self.backend.read_all(&self.source, query).await
     }
 
-    /// One statement that writes. Its connection is free again when it is answered.
-    async fn commit(&self, query: Query<'static, Postgres, PgArguments>) -> Result<Vec<PgRow>> {
-        let mut connection = self.source.acquire().await?;
-        fault::point(Commit::Write, false);
-        let rows = connection.rows(query).await;
-        fault::point(Commit::Write, true);
-        rows
-    }
-
     /// A write with one of the silent statements, which take effect at once or not at all.
     async fn write_silently(
         &self,
@@ -91,7 +80,7 @@ impl PostgresKv {
     ) -> Result<Written> {
         let query = statement.query().bind(*cx.app().as_uuid()).bind(collection.to_string());
         let query = bind(query.bind(key.to_string()).bind(revision));
-        let rows = self.commit(query).await?;
+        let rows = self.backend.write_once(&self.source, query).await?;
         let row = rows.first().ok_or_else(|| Error::internal("a write without an answer"))?;
         let read = || -> sqlx::Result<(bool, Option<String>, bool)> {
             Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?))
@@ -124,7 +113,7 @@ impl PostgresKv {
                 .bind(key.to_string());
             let query = events.bind(query).bind(collection_json.clone()).bind(key_json.clone());
             let query = bind(query);
-            let rows = match self.commit(query).await {
+            let rows = match self.backend.write_once(&self.source, query).await {
                 // The database gave way to another writer: the same as having been slower.
                 Err(error) if is_contended(&error) && matches!(self.source, Source::Lanes(_)) => {
                     give_way(attempt).await;
@@ -172,13 +161,6 @@ fn silently(cx: &CallCx, ops: &[&str]) -> Option<Option<i64>> {
 
 const PUT: &[&str] = &[KvOp::Insert.as_str(), KvOp::Update.as_str()];
 const DELETE: &[&str] = &[KvOp::Delete.as_str()];
-
-/// Lets others go first, a little longer each time, up to some milliseconds.
-async fn give_way(attempt: u32) {
-    if attempt >= 2 {
-        tokio::time::sleep(jittered(Duration::from_micros(128) * attempt.min(20))).await;
-    }
-}
 
 #[async_trait]
 impl KvService for PostgresKv {
@@ -230,7 +212,7 @@ impl KvService for PostgresKv {
         if let Some(revision) = silently(cx, PUT) {
             let query = sql.kv_set_silent.query().bind(*cx.app().as_uuid()).bind(collection.to_string());
             let query = query.bind(key.to_string()).bind(value.as_str().to_owned()).bind(ttl).bind(revision);
-            let written = self.commit(query).await?;
+            let written = self.backend.write_once(&self.source, query).await?;
             return if written.is_empty() { Err(Fanout::stale()) } else { Ok(()) };
         }
         self.write(cx, collection, key, PUT, [&sql.kv_set, &sql.kv_set_sure], |query| {

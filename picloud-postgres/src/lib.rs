@@ -37,6 +37,7 @@
 mod backend;
 mod catalog;
 mod control;
+mod docs;
 mod error;
 mod event_rows;
 mod executions;

@@ -2,14 +2,18 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use picloud_core::docs::Query;
+use picloud_core::{AppId, CollectionName, Json};
 use picloud_test_postgres::{unused_schema, url};
 use sqlx::postgres::PgArguments;
-use sqlx::query::Query;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Postgres, Row};
 use uuid::Uuid;
 
+use crate::docs::jsonpath;
 use crate::schema::{self, SchemaName};
-use crate::sql::Sql;
+use crate::sql::{Filtered, Sql};
+
+type Bound = sqlx::query::Query<'static, Postgres, PgArguments>;
 
 const FILL: &str = "
     INSERT INTO {s}.kv (app, collection, key, value, version)
@@ -26,7 +30,7 @@ const FILL: &str = "
     FROM generate_series(1, 100000) n;
     ANALYZE {s}.kv; ANALYZE {s}.outbox; ANALYZE {s}.executions";
 
-async fn plan(connection: &mut PgConnection, query: Query<'static, Postgres, PgArguments>) -> String {
+async fn plan(connection: &mut PgConnection, query: Bound) -> String {
     let rows = query.fetch_all(connection).await.unwrap();
     rows.iter().map(|row| row.get::<String, _>(0)).collect::<Vec<_>>().join("\n")
 }
@@ -57,9 +61,7 @@ async fn hot_statements_use_their_index_among_many_rows() {
     assert!(!over.contains("Seq Scan on outbox"), "take_over: {over}");
 
     let ids = vec![Uuid::now_v7(); 200];
-    let settle = |query: Query<'static, Postgres, PgArguments>| {
-        query.bind(mine).bind(ids.clone()).bind(vec![1_i64; 200])
-    };
+    let settle = |query: Bound| query.bind(mine).bind(ids.clone()).bind(vec![1_i64; 200]);
     let texts = || vec!["failed".to_owned(); 200];
     let back = settle(sql.outbox_put_back.explained()).bind(vec![0_i64; 200]).bind(vec![0_i32; 200]);
     let bury = settle(sql.outbox_bury.explained()).bind(texts()).bind(texts());
@@ -75,4 +77,62 @@ async fn hot_statements_use_their_index_among_many_rows() {
     let page = page.bind(None::<Uuid>).bind(None::<String>).bind(101_i64);
     let page = plan(&mut connection, page).await;
     assert!(page.contains("executions_newest") && !page.contains("Sort"), "executions: {page}");
+}
+
+/// 100 000 documents in one collection, and as many in others.
+const FILL_DOCS: &str = "
+    INSERT INTO {s}.docs (app, collection, id, data, form, version, created_at, updated_at)
+    SELECT app::uuid, 'c', gen_random_uuid(), data::text, jsonb_build_object(scope, data), 1, now(), now()
+    FROM (VALUES ({mine}), ({others})) AS of (app, scope), generate_series(1, 100000) n,
+    LATERAL (SELECT jsonb_build_object('n', n, 'minus', -n, 'float', n + 0.5, 'tags', jsonb_build_array('a', 't' || n),
+        'o', jsonb_build_object('p', jsonb_build_object('n', n), 'same', 1)) AS data) d;
+    ANALYZE {s}.docs";
+
+#[tokio::test]
+async fn equality_in_documents_uses_the_index_among_many() {
+    let name = SchemaName::new(unused_schema()).unwrap();
+    let mut connection = PgConnection::connect(&url()).await.unwrap();
+    schema::migrate(&mut connection, &name).await.unwrap();
+    let (app, other) = (AppId::new(), AppId::new());
+    let collection = CollectionName::new("c").unwrap();
+    let values = |app| format!("'{app}', '{}'", jsonpath::scope(app, &collection));
+    let fill = name.fill(FILL_DOCS).replace("{mine}", &values(app)).replace("{others}", &values(other));
+    sqlx::raw_sql(AssertSqlSafe(fill)).execute(&mut connection).await.unwrap();
+    let sql = Sql::new(&name, true);
+
+    let thousand: Vec<_> = (1..=1_000).map(|n| format!("{n}")).collect();
+    for query in [
+        r#"{"n":77777}"#,
+        r#"{"minus":-5}"#,
+        r#"{"float":5.5}"#,
+        r#"{"tags":"t7"}"#,
+        r#"{"o.p.n":7}"#,
+        r#"{"o":{"p":{"n":7},"same":1}}"#,
+        r#"{"tags":["a","t7"]}"#,
+        r#"{"n":{"$in":[1,2,"x"]},"minus":{"$lt":-1}}"#,
+        r#"{"$or":[{"n":5},{"o.p.n":6}]}"#,
+        &format!(r#"{{"n":{{"$in":[{}]}}}}"#, thousand.join(",")),
+    ] {
+        let query = Query::parse(&Json::parse(query).unwrap()).unwrap();
+        let condition = jsonpath::condition(&jsonpath::scope(app, &collection), query.filter()).unwrap();
+        assert!(condition.is_indexed);
+        let find = sql.docs.find(Filtered::ByIndex, &[], false).explained();
+        let count = sql.docs.count(Filtered::ByIndex).explained();
+        let bind = |query: Bound| query.bind(*app.as_uuid()).bind("c").bind(condition.text.clone());
+        for explained in [bind(find).bind(101_i64), bind(count)] {
+            let plan = plan(&mut connection, explained).await;
+            let by_index = plan.lines().find(|line| line.contains("Index Scan on docs_form"));
+            let rows = by_index.and_then(|line| line.split("rows=").nth(1)).and_then(|rest| {
+                rest.split(|c: char| !c.is_ascii_digit()).next().and_then(|rows| rows.parse::<usize>().ok())
+            });
+            let few = rows.is_some_and(|rows| rows <= 1_000) && !plan.contains("Seq Scan");
+            assert!(few, "{}: {plan:.3000}", &condition.text[..condition.text.len().min(200)]);
+        }
+    }
+
+    // Without a filter and in the order of ids a page ends early.
+    let page = sql.docs.find(Filtered::Not, &[], true).explained();
+    let page =
+        plan(&mut connection, page.bind(*app.as_uuid()).bind("c").bind(101_i64).bind(Uuid::nil())).await;
+    assert!(page.contains("docs_pkey") && !page.contains("Sort"), "page: {page}");
 }

@@ -72,8 +72,10 @@ pub(crate) struct Migration {
 }
 
 /// Every step, in order.
-pub(crate) const MIGRATIONS: &[Migration] =
-    &[Migration { version: 1, name: "first", text: include_str!("../migrations/0001_first.sql") }];
+pub(crate) const MIGRATIONS: &[Migration] = &[
+    Migration { version: 1, name: "first", text: include_str!("../migrations/0001_first.sql") },
+    Migration { version: 2, name: "docs", text: include_str!("../migrations/0002_docs.sql") },
+];
 
 /// The version of a schema that is up to date.
 pub(crate) fn latest() -> i32 {
@@ -206,9 +208,10 @@ mod tests {
                 (migration.version, hex)
             })
             .collect();
-        assert_eq!(checksums, [(1, FIRST.to_owned())]);
+        assert_eq!(checksums, [(1, FIRST.to_owned()), (2, DOCS.to_owned())]);
     }
 
+    const DOCS: &str = "f95a04d64806c50c5a15905b8a8301da048ddea9298d6b0715a7739578f1e49e";
     const FIRST: &str = "e86d7efc6752e1ff8ec133eacfe695fbfcced788ed8042c150e22811ecd081b3";
 
     #[test]

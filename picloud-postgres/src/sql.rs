@@ -3,6 +3,8 @@
 //! What varies in the text is the name of the schema, which was checked when it was made. Everything that comes from
 //! callers is a bound parameter.
 
+mod docs;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +13,8 @@ use sqlx::query::Query;
 use sqlx::{AssertSqlSafe, Postgres, SqlSafeStr, SqlStr};
 
 use crate::schema::SchemaName;
+
+pub(crate) use docs::{DocsSql, Filtered};
 
 /// A statement.
 #[derive(Debug, Clone)]
@@ -48,12 +52,16 @@ macro_rules! statements {
     ($($(#[$doc:meta])* $name:ident = $text:expr;)*) => {
         /// The statements for one schema.
         #[derive(Debug)]
-        pub(crate) struct Sql { $($(#[$doc])* pub(crate) $name: Statement,)* }
+        pub(crate) struct Sql {
+            /// Queries over documents.
+            pub(crate) docs: DocsSql,
+            $($(#[$doc])* pub(crate) $name: Statement,)*
+        }
 
         impl Sql {
             pub(crate) fn new(schema: &SchemaName, named: bool) -> Self {
                 let fill = |text: &str| schema.fill(&text.replace("{alive}", ALIVE).replace("{fresh}", FRESH)).into();
-                Sql { $($name: Statement { text: fill(&$text), named },)* }
+                Sql { docs: DocsSql::new(schema, named), $($name: Statement { text: fill(&$text), named },)* }
             }
         }
     };
@@ -206,6 +214,71 @@ fn with_fresh(write: &str) -> String {
     )
 }
 
+/// A write to a document: the rows of the outbox that `put` takes along. Where there is one, `old` has been locked, so it is
+/// what `put` replaces.
+const DOCS_FIRED: &str = r#"fired AS (
+    INSERT INTO {s}.outbox (id, app, kind, trigger, script, payload, trigger_depth, trace, request, parent, occurred_at, run_at)
+    SELECT row.id, $1, 'docs', row.trigger, row.script,
+           '{"collection":' || $13 || ',"data":' || {data} || ',"id":"' || $3 || '","op":"{op}","prev_data":' || {prev} || '}',
+           $9, $10, $11, $12, now(), now()
+    FROM put {old}, unnest($5::uuid[], $6::smallint[], $7::uuid[], $8::uuid[]) AS row (id, ops, trigger, script)
+    WHERE row.ops <> 0
+    RETURNING 1
+)"#;
+
+fn docs_fired(op: &str, data: &str, prev: &str) -> String {
+    let old = if prev == "'null'" { "" } else { "CROSS JOIN old" };
+    DOCS_FIRED.replace("{op}", op).replace("{data}", data).replace("{prev}", prev).replace("{old}", old)
+}
+
+/// The document as it was, locked.
+const DOCS_OLD: &str = "old AS MATERIALIZED (
+    SELECT data, version FROM {s}.docs WHERE app = $1 AND collection = $2 AND id = $3 FOR UPDATE
+)";
+
+/// What a write to a document came to, or why it did not take place.
+const DOCS_TOLD: &str = "
+SELECT put.version IS NOT NULL AS written, put.version, put.created_at, put.updated_at, EXISTS (SELECT 1 FROM fired) AS fired,
+       old.version AS found, {fresh} AS fresh
+FROM (VALUES (1)) AS one LEFT JOIN old ON true LEFT JOIN put ON true";
+
+/// $14 the data, $15 its form.
+fn docs_create() -> String {
+    let fired = docs_fired("create", "$14", "'null'");
+    format!(
+        "WITH put AS (
+             INSERT INTO {{s}}.docs (app, collection, id, data, form, version, created_at, updated_at)
+             SELECT $1, $2, $3, $14::text, $15::text::jsonb, 1, statement_timestamp(), statement_timestamp() WHERE {{fresh}}
+             RETURNING version, created_at, updated_at
+         ), old AS (SELECT NULL::bigint AS version WHERE false), {fired} {DOCS_TOLD}"
+    )
+}
+
+/// $14 the data, $15 its form, $16 the version it must have.
+fn docs_update() -> String {
+    let fired = docs_fired("update", "$14", "old.data");
+    format!(
+        "WITH {DOCS_OLD}, put AS (
+             UPDATE {{s}}.docs SET data = $14::text, form = $15::text::jsonb, version = old.version + 1,
+                 updated_at = greatest(statement_timestamp(), docs.updated_at)
+             FROM old WHERE app = $1 AND collection = $2 AND id = $3 AND ($16::bigint IS NULL OR old.version = $16) AND {{fresh}}
+             RETURNING docs.version, created_at, updated_at
+         ), {fired} {DOCS_TOLD}"
+    )
+}
+
+/// $14 the version it must have.
+fn docs_delete() -> String {
+    let fired = docs_fired("delete", "'null'", "old.data");
+    format!(
+        "WITH {DOCS_OLD}, put AS (
+             DELETE FROM {{s}}.docs USING old
+             WHERE app = $1 AND collection = $2 AND id = $3 AND ($14::bigint IS NULL OR old.version = $14) AND {{fresh}}
+             RETURNING docs.version, created_at, updated_at
+         ), {fired} {DOCS_TOLD}"
+    )
+}
+
 /// The columns of a row of the outbox, in the order in which they are read.
 const ROW: &str =
     "id, app, kind, trigger, script, payload, trigger_depth, trace, request, parent, occurred_at";
@@ -271,6 +344,11 @@ statements! {
               ) DELETE FROM {s}.kv USING dead
               WHERE kv.app = dead.app AND kv.collection = dead.collection AND kv.key = dead.key
               AND kv.expires_at < now() - interval '1 minute'";
+
+    docs_get = "SELECT id, data, version, created_at, updated_at FROM {s}.docs WHERE app = $1 AND collection = $2 AND id = $3";
+    docs_create = docs_create();
+    docs_update = docs_update();
+    docs_delete = docs_delete();
 
     app_create = "INSERT INTO {s}.apps (id, slug, created_at) VALUES ($1, $2, $3)";
     apps = "SELECT id, slug, created_at, revision FROM {s}.apps ORDER BY id";

@@ -13,6 +13,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use crate::backend::Inner;
+use crate::docs::PostgresDocs;
 use crate::error::of_database;
 use crate::kv::PostgresKv;
 use crate::lane_connection::{LaneConnection, in_time};
@@ -131,6 +132,7 @@ impl Transaction for PostgresTransaction {
         let source = Source::Inside(self.inside.clone());
         Services::new(
             Arc::new(PostgresKv::new(self.backend.clone(), source.clone())),
+            Arc::new(PostgresDocs::new(self.backend.clone(), source.clone())),
             Arc::new(PostgresPubsub::new(self.backend.clone(), source)),
         )
     }

@@ -43,8 +43,14 @@ async fn the_counter_counts() {
 }
 
 #[tokio::test]
+async fn the_patched_order_is_found() {
+    let total: f64 = app_with(2).await.script("script").unwrap().call(&()).await.unwrap();
+    assert_eq!(total, 15.5);
+}
+
+#[tokio::test]
 async fn a_service_error_is_caught_by_its_code() {
-    let app = app_with(3).await;
+    let app = app_with(4).await;
     app.kv("totals").unwrap().set("visits", "many").await.unwrap();
     let script = app.script("script").unwrap();
     let response = script.request(HttpRequest::new(Method::GET, "/")).await.unwrap();
@@ -53,7 +59,7 @@ async fn a_service_error_is_caught_by_its_code() {
 
 #[tokio::test]
 async fn what_succeeds_is_the_answer() {
-    let app = app_with(3).await;
+    let app = app_with(4).await;
     let count: i64 = app.script("script").unwrap().call(&()).await.unwrap();
     assert_eq!(count, 1);
 }
@@ -62,7 +68,7 @@ async fn what_succeeds_is_the_answer() {
 async fn a_handler_counts_each_order_once() {
     let cloud = Picloud::builder(MemoryBackend::new()).start().await.unwrap();
     let app = cloud.create_app("readme").await.unwrap();
-    app.deploy(&Bundle::new().file("script", scripts()[2]).unwrap()).await.unwrap();
+    app.deploy(&Bundle::new().file("script", scripts()[3]).unwrap()).await.unwrap();
     app.kv("orders").unwrap().set("a", &1).await.unwrap();
     app.kv("orders").unwrap().set("a", &2).await.unwrap();
     app.kv("orders").unwrap().set("b", &1).await.unwrap();
@@ -72,5 +78,5 @@ async fn a_handler_counts_each_order_once() {
 
 #[test]
 fn every_script_of_the_readme_is_tried_here() {
-    assert_eq!(scripts().len(), 4);
+    assert_eq!(scripts().len(), 5);
 }

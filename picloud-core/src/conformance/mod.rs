@@ -26,6 +26,7 @@
 //! would take each other's events.
 
 mod collection;
+mod documents;
 mod transaction;
 mod world;
 
@@ -39,6 +40,7 @@ use async_trait::async_trait;
 use libtest_mimic::{Arguments, Trial};
 
 pub(crate) use collection::{Collection, keys_of, together};
+pub(crate) use documents::Documents;
 pub use world::World;
 
 use crate::Result;
@@ -72,9 +74,9 @@ impl Case {
 
     /// The same case, through the services of a transaction.
     pub(crate) fn within_transaction(self) -> Self {
-        let sentence = self.name.split_once("::").map_or(self.name, |(_, sentence)| sentence);
+        let (room, sentence) = self.name.split_once("::").unwrap_or(("", self.name));
         // A test binary makes each once.
-        let name = Box::leak(format!("kv_in_tx::{sentence}").into_boxed_str());
+        let name = Box::leak(format!("{room}_in_tx::{sentence}").into_boxed_str());
         Case { name, within_transaction: true, ..self }
     }
 
@@ -130,12 +132,14 @@ impl fmt::Debug for Case {
 pub fn cases() -> Vec<Case> {
     [
         crate::kv::suite::cases(),
+        crate::docs::suite::cases(),
         crate::pubsub::suite::cases(),
         crate::catalog::suite::cases(),
         crate::outbox::suite::cases(),
         crate::execution::suite::cases(),
         transaction::cases(),
         crate::kv::suite::cases_within_transaction(),
+        crate::docs::suite::cases_within_transaction(),
     ]
     .concat()
 }

@@ -29,6 +29,8 @@ pub(super) fn cases() -> Vec<Case> {
         a_transaction_without_writes_commits,
         what_expired_before_is_missing_inside,
         a_time_to_live_set_inside_counts_after_the_commit,
+        documents_are_part_of_it,
+        a_dropped_transaction_leaves_no_documents,
     ];
     [alone, together::cases()].concat()
 }
@@ -231,5 +233,35 @@ async fn a_time_to_live_set_inside_counts_after_the_commit(world: World) -> Resu
     assert_eq!(two.outside.get("a").await?.as_deref(), Some("1"));
     world.pass_time(PAST_SHORT).await;
     assert_eq!(two.outside.get("a").await?, None);
+    Ok(())
+}
+
+async fn documents_are_part_of_it(world: World) -> Result<()> {
+    let two = begin(&world).await?;
+    let inside = world.documents_in(&two.tx.services(), two.app)?;
+    let outside = world.documents_of(two.app)?;
+    let id = inside.with_fanout(&for_creates()).create(r#"{"a":1}"#).await?.id;
+    two.inside.set("id", "1").await?;
+    inside.patch(id, r#"{"b":2}"#).await?;
+    assert_eq!(inside.find(r#"{"a":1,"b":2}"#).await?, [id]);
+    assert_eq!((outside.get(id).await?, two.outside.get("id").await?), (None, None));
+    two.tx.commit().await?;
+    assert_eq!(outside.find(r#"{"a":1,"b":2}"#).await?, [id]);
+    assert_eq!(two.outside.get("id").await?.as_deref(), Some("1"));
+    assert_eq!(world.outbox_rows(two.app).await?.len(), 1);
+    assert_eq!(inside.get(id).await.as_ref().err().map(Error::code), Some("tx.closed"));
+    Ok(())
+}
+
+fn for_creates() -> Fanout {
+    let row = FanoutRow { op: "create", trigger: TriggerId::new(), script: ScriptId::new() };
+    Fanout { revision: Some(Revision(0)), rows: vec![row] }
+}
+
+async fn a_dropped_transaction_leaves_no_documents(world: World) -> Result<()> {
+    let two = begin(&world).await?;
+    world.documents_in(&two.tx.services(), two.app)?.create("{}").await?;
+    drop(two.tx);
+    assert_eq!(world.documents_of(two.app)?.find("{}").await?, []);
     Ok(())
 }

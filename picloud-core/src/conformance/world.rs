@@ -5,12 +5,14 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::Collection;
+use super::{Collection, Documents};
 use crate::app::{AppRecord, AppSlug};
 use crate::catalog::CatalogChange;
 use crate::kv::KvService;
 use crate::outbox::{FanoutRow, OutboxRow, Revision};
-use crate::{AppId, Backend, CallCx, CxInner, Error, Json, Result, RouteId, Timestamp, Transaction};
+use crate::{
+    AppId, Backend, CallCx, CxInner, Error, Json, Result, RouteId, Services, Timestamp, Transaction,
+};
 
 type Hook<I, O> = Box<dyn Fn(I) -> Pin<Box<dyn Future<Output = O> + Send>> + Send + Sync>;
 
@@ -123,17 +125,39 @@ impl World {
 
     /// The same collection of any app.
     pub(crate) fn collection_of(&self, app: AppId) -> Result<Collection> {
+        self.collection_in(self.services().kv, app)
+    }
+
+    /// The services that cases use: those of the transaction, if there is one.
+    fn services(&self) -> Services {
         let within = self.within.lock().unwrap_or_else(PoisonError::into_inner);
-        let kv = within.as_ref().map_or_else(|| self.backend.kv(), |within| within.services().kv);
-        drop(within);
-        self.collection_in(kv, app)
+        within.as_ref().map_or_else(|| Services::from_backend(&*self.backend), |within| within.services())
+    }
+
+    /// A collection of documents of a new app.
+    pub(crate) async fn documents(&self) -> Result<Documents> {
+        self.documents_of(self.app().await?)
+    }
+
+    /// The same collection of documents of any app.
+    pub(crate) fn documents_of(&self, app: AppId) -> Result<Documents> {
+        self.documents_in(&self.services(), app)
+    }
+
+    /// The same collection of documents of any app, by these services.
+    pub(crate) fn documents_in(&self, services: &Services, app: AppId) -> Result<Documents> {
+        Documents::new(services.docs.clone(), self.cx(app), "things")
+    }
+
+    fn cx(&self, app: AppId) -> CallCx {
+        let mut inner = CxInner::new(app);
+        inner.clock = self.backend.clock();
+        CallCx::from(inner)
     }
 
     /// The same collection of any app, by this service.
     pub(crate) fn collection_in(&self, kv: Arc<dyn KvService>, app: AppId) -> Result<Collection> {
-        let mut inner = CxInner::new(app);
-        inner.clock = self.backend.clock();
-        Collection::new(kv, CallCx::from(inner), "things")
+        Collection::new(kv, self.cx(app), "things")
     }
 }
 
@@ -147,6 +171,7 @@ fn handed_over(row: OutboxRow) -> Result<(FanoutRow, Json)> {
         Some("insert") => "insert",
         Some("update") => "update",
         Some("delete") => "delete",
+        Some("create") => "create",
         other => return Err(Error::internal(format!("the payload of a row has the op {other:?}"))),
     };
     let trigger = row.trigger.ok_or_else(|| Error::internal("a row without a trigger"))?;

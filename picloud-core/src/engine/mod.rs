@@ -16,6 +16,7 @@ mod sleep;
 
 pub use ctx::SDK_VERSION;
 pub use limits::{Limits, MAX_TIMEOUT_SECONDS, SandboxCeiling, ScriptSandbox};
+pub(crate) use module::Around;
 pub use module::{
     Args, AsyncScriptFn, Bytes, Fallible, FromScript, FunctionDoc, Handle, IntoScript, JsonText, Plain, Raw,
     ScriptAnswer, ScriptFn, ScriptModule, This,

@@ -381,6 +381,16 @@ impl IntoScript for Raw {
     }
 }
 
+/// An answer that is canonical text of ours, with values in up to three containers. `None` is `()`.
+#[derive(Debug)]
+pub(crate) struct Around(pub(crate) Option<Json>);
+
+impl IntoScript for Around {
+    fn to_script(&self) -> Result<Dynamic> {
+        self.0.as_ref().map_or(Ok(Dynamic::UNIT), convert::from_containers)
+    }
+}
+
 /// A string or a blob: as a parameter whichever it was given, as an answer whichever it was made from. Long ones are
 /// counted as operations by their length.
 ///

@@ -3,6 +3,7 @@
 //! Here a call is checked against the capability it needs, its deadline and the limits on what it brings, and a
 //! write is given the outbox rows that it must commit. A backend sees only what passed.
 
+mod docs;
 mod kv;
 mod pubsub;
 
@@ -45,6 +46,7 @@ pub(crate) const ATTEMPTS: usize = 8;
 pub(crate) fn guarded(services: Services, door: &Door) -> Services {
     Services::new(
         Arc::new(kv::GuardedKv::new(services.kv, door.clone())),
+        Arc::new(docs::GuardedDocs::new(services.docs, door.clone())),
         Arc::new(pubsub::GuardedPubsub::new(services.pubsub, door.clone())),
     )
 }

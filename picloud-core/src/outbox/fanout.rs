@@ -47,6 +47,11 @@ pub enum EventSource<'a> {
         /// The key.
         key: &'a Key,
     },
+    /// A write to a document.
+    Docs {
+        /// The collection.
+        collection: &'a CollectionName,
+    },
     /// A message that is published.
     Pubsub {
         /// The topic.

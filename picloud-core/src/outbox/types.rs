@@ -25,6 +25,8 @@ id!(
 pub enum EventKind {
     /// A write to the KV service; the payload is a [`KvEvent`](crate::kv::KvEvent).
     Kv,
+    /// A write to a document; the payload is a [`DocsEvent`](crate::docs::DocsEvent).
+    Docs,
     /// A published message; the payload is a [`PubsubEvent`](crate::pubsub::PubsubEvent).
     Pubsub,
     /// A scheduled time; the payload is `schedule`, `timezone`, `scheduled_for` and `fired_at`.
@@ -41,6 +43,7 @@ impl EventKind {
     pub const fn as_str(self) -> &'static str {
         match self {
             EventKind::Kv => "kv",
+            EventKind::Docs => "docs",
             EventKind::Pubsub => "pubsub",
             EventKind::Cron => "cron",
             EventKind::Http => "http",
@@ -52,6 +55,7 @@ impl EventKind {
     pub fn from_word(word: &str) -> Self {
         match word {
             "kv" => EventKind::Kv,
+            "docs" => EventKind::Docs,
             "pubsub" => EventKind::Pubsub,
             "cron" => EventKind::Cron,
             "http" => EventKind::Http,

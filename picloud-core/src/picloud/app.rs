@@ -5,14 +5,13 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::Picloud;
+use super::{DocsCollection, KvCollection, Picloud};
 use crate::app::AppState;
 use crate::authz::{Capability, Principal};
 use crate::catalog::{AppSnapshot, CatalogChange};
 use crate::engine::ScriptSandbox;
 use crate::execution::{Answer, HttpRequest, HttpResponse, Invocation, Outcome};
 use crate::guard::{self, ATTEMPTS, app_busy, no_such_app};
-use crate::kv::{Key, KvService, KvServiceExt, ListOptions, SetOptions};
 use crate::outbox::{self, DeadLetter, DeadLetterListOptions, EventKind, Fanout, OutboxRow, Resolution};
 use crate::page::Page;
 use crate::pubsub::Topic;
@@ -21,8 +20,8 @@ use crate::script::deploy::Deployer;
 use crate::script::{Bundle, DeployError, DeployReport, Owner, ScriptRecord};
 use crate::trigger::{Registrant, RetryPolicy, TriggerKind, TriggerRecord};
 use crate::{
-    AppId, CallCx, CollectionName, CxInner, Error, ErrorKind, EventId, ExecutionId, Json, RequestId, Result,
-    Services, Timestamp, TraceId, Transaction, TriggerId,
+    AppId, CallCx, CxInner, Error, ErrorKind, EventId, ExecutionId, Json, RequestId, Result, Services,
+    Timestamp, TraceId, Transaction, TriggerId,
 };
 
 /// An app, for host code: deploy scripts, run them, use its services. Calls are made by the host: no principal,
@@ -351,11 +350,15 @@ impl App {
     /// # Errors
     /// `collection.invalid_name`.
     pub fn kv(&self, collection: &str) -> Result<KvCollection> {
-        Ok(KvCollection {
-            kv: self.cloud.services().kv.clone(),
-            cx: self.cx(),
-            name: CollectionName::new(collection)?,
-        })
+        KvCollection::new(self.cloud.services(), self.cx(), collection)
+    }
+
+    /// A collection of the app's documents.
+    ///
+    /// # Errors
+    /// `collection.invalid_name`.
+    pub fn docs(&self, collection: &str) -> Result<DocsCollection> {
+        DocsCollection::new(self.cloud.services(), self.cx(), collection)
     }
 }
 
@@ -416,11 +419,15 @@ impl AppTransaction {
     /// # Errors
     /// `collection.invalid_name`.
     pub fn kv(&self, collection: &str) -> Result<KvCollection> {
-        Ok(KvCollection {
-            kv: self.services.kv.clone(),
-            cx: self.cx.clone(),
-            name: CollectionName::new(collection)?,
-        })
+        KvCollection::new(&self.services, self.cx.clone(), collection)
+    }
+
+    /// A collection of the app's documents, inside.
+    ///
+    /// # Errors
+    /// `collection.invalid_name`.
+    pub fn docs(&self, collection: &str) -> Result<DocsCollection> {
+        DocsCollection::new(&self.services, self.cx.clone(), collection)
     }
 
     /// The services, inside, guarded as those of the app.
@@ -500,77 +507,4 @@ fn failed(script: &ScriptRecord, failure: crate::execution::Failure) -> Error {
     Error::new(ErrorKind::Internal, "script.failed", failure.to_string())
         .with("script", &script.name)
         .caused_by(failure)
-}
-
-/// A collection of an app's KV, for host code: keys as text, values as anything that serde knows. The contract is
-/// that of [`KvService`].
-#[derive(Debug, Clone)]
-pub struct KvCollection {
-    kv: Arc<dyn KvService>,
-    cx: CallCx,
-    name: CollectionName,
-}
-
-impl KvCollection {
-    /// The value, or `None`.
-    ///
-    /// # Errors
-    /// `kv.invalid_key`, `json.mismatch`, and those of the backend.
-    pub async fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>> {
-        let value = self.kv.get(&self.cx, &self.name, &Key::new(key)?).await?;
-        value.map(|value| value.to_value()).transpose()
-    }
-
-    /// Whether the key is present.
-    ///
-    /// # Errors
-    /// `kv.invalid_key`, and those of the backend.
-    pub async fn has(&self, key: &str) -> Result<bool> {
-        self.kv.has(&self.cx, &self.name, &Key::new(key)?).await
-    }
-
-    /// Writes a value, without a time to live.
-    ///
-    /// # Errors
-    /// `kv.invalid_key`, `kv.value_too_large`, `json.invalid`, and those of the backend.
-    pub async fn set(&self, key: &str, value: &(impl Serialize + ?Sized)) -> Result<()> {
-        self.set_with(key, value, &SetOptions::default()).await
-    }
-
-    /// Writes a value, with options.
-    ///
-    /// # Errors
-    /// As [`set`](Self::set), and `kv.invalid_ttl`.
-    pub async fn set_with(
-        &self,
-        key: &str,
-        value: &(impl Serialize + ?Sized),
-        options: &SetOptions,
-    ) -> Result<()> {
-        self.kv.set(&self.cx, &self.name, &Key::new(key)?, &Json::from_value(value)?, options).await
-    }
-
-    /// Removes an entry; answers whether it was present.
-    ///
-    /// # Errors
-    /// `kv.invalid_key`, and those of the backend.
-    pub async fn delete(&self, key: &str) -> Result<bool> {
-        self.kv.delete(&self.cx, &self.name, &Key::new(key)?).await
-    }
-
-    /// Adds to an integer and answers the sum.
-    ///
-    /// # Errors
-    /// `kv.not_an_integer`, `kv.overflow`, `kv.invalid_key`, and those of the backend.
-    pub async fn increment(&self, key: &str, by: i64) -> Result<i64> {
-        self.kv.increment(&self.cx, &self.name, &Key::new(key)?, by).await
-    }
-
-    /// A page of entries in byte order of the key.
-    ///
-    /// # Errors
-    /// `kv.invalid_cursor`, and those of the backend.
-    pub async fn list(&self, options: &ListOptions) -> Result<Page<crate::kv::Entry>> {
-        self.kv.list(&self.cx, &self.name, options).await
-    }
 }

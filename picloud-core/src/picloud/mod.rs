@@ -1,6 +1,7 @@
 //! The handle: builder, start, shutdown.
 
 mod app;
+mod collections;
 mod config;
 mod control;
 mod self_test;
@@ -11,7 +12,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-pub use app::{Accepted, App, AppTransaction, KvCollection, Script};
+pub use app::{Accepted, App, AppTransaction, Script};
+pub use collections::{DocsCollection, KvCollection};
 pub use config::PicloudConfig;
 use control::Control;
 pub use sweep::RetentionConfig;
@@ -156,6 +158,7 @@ impl PicloudBuilder {
         let mut modules = vec![
             crate::log::script_module(),
             crate::kv::script_module(services.kv.clone()),
+            crate::docs::script_module(services.docs.clone()),
             crate::pubsub::script_module(services.pubsub.clone()),
             crate::dead_letters::script_module(self.backend.outbox()),
         ];

@@ -48,7 +48,7 @@ pub(crate) struct Mistake {
 const LATER: [&str; 3] = ["queue", "module", "every"];
 
 /// Sources of events of a later version.
-const LATER_SOURCES: [&str; 4] = ["docs", "files", "dead_letter", "email"];
+const LATER_SOURCES: [&str; 3] = ["files", "dead_letter", "email"];
 
 /// Reads the directives at the top of a source. Blank lines and comments may stand between them; the first other
 /// line ends them. Every mistake is reported, not just the first.
@@ -163,7 +163,7 @@ fn route(line: &mut Line<'_>, directive: &Word<'_>) -> Result<RouteDirective, Mi
 }
 
 /// Sources of events, with what stands behind each.
-const SOURCES: &str = "on kv COLLECTION [OPS] or on pubsub TOPIC";
+const SOURCES: &str = "on kv COLLECTION [OPS], on docs COLLECTION [OPS] or on pubsub TOPIC";
 
 fn trigger<'a>(line: &mut Line<'a>, directive: &Word<'a>) -> Result<(TriggerDirective, Word<'a>), Mistake> {
     let usage = format!("a trigger reads: {SOURCES}, as in on kv orders:* insert,update");
@@ -177,6 +177,7 @@ fn trigger<'a>(line: &mut Line<'a>, directive: &Word<'a>) -> Result<(TriggerDire
     }
     let read: fn(&mut Line<'a>, &Word<'a>) -> Result<TriggerKind, Mistake> = match source.text {
         "kv" => |line, glob| collection_trigger(line, glob).map(TriggerKind::Kv),
+        "docs" => |line, glob| collection_trigger(line, glob).map(TriggerKind::Docs),
         "pubsub" => |_, topic| Ok(TriggerKind::Pubsub(PubsubTrigger { topic: topic.parsed()? })),
         other => {
             return Err(
@@ -353,6 +354,7 @@ mod tests {
         assert_eq!(mistake("//! on pubsub order*"), (1, 15, "trigger.invalid_topic".to_owned()));
         assert_eq!(mistake("//! on moon full"), (1, 8, "directive.unknown".to_owned()));
         assert_eq!(mistake("//! on kv orders*"), (1, 11, "trigger.invalid_glob".to_owned()));
+        assert_eq!(mistake("//! on docs orders insert"), (1, 20, "trigger.invalid_op".to_owned()));
         assert_eq!(mistake("//! on kv orders insert,upsert"), (1, 18, "trigger.invalid_op".to_owned()));
         assert_eq!(mistake("//! on kv orders insert update"), (1, 25, "directive.unexpected".to_owned()));
         assert_eq!(mistake("//! on kv a\n//! on kv a"), (2, 11, "directive.repeated".to_owned()));
@@ -372,7 +374,7 @@ mod tests {
     #[test]
     fn triggers_and_async_routes_are_read() {
         let (found, mistakes) = parse(
-            "//! on kv orders:* insert,update\n//! on kv *\n//! on pubsub order.*\n//! cron \"0 30 8 * * MON-FRI\" Europe/Paris skip\n//! cron @hourly\n//! route POST /hook async",
+            "//! on kv orders:* insert,update\n//! on kv *\n//! on docs * create\n//! on pubsub order.*\n//! cron \"0 30 8 * * MON-FRI\" Europe/Paris skip\n//! cron @hourly\n//! route POST /hook async",
         );
         assert_eq!(mistakes, []);
         let kinds: Vec<_> = found.triggers.iter().map(|trigger| trigger.kind.to_string()).collect();
@@ -381,6 +383,7 @@ mod tests {
             [
                 "kv orders:* insert,update",
                 "kv *",
+                "docs * create",
                 "pubsub order.*",
                 "cron \"0 30 8 * * MON-FRI\" Europe/Paris skip",
                 "cron \"@hourly\" UTC"

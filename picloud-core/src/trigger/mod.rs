@@ -20,4 +20,4 @@ pub use cron::{CronTrigger, Missed};
 pub use glob::CollectionGlob;
 pub use retry::{Backoff, RetryPolicy};
 pub(crate) use table::TriggerTable;
-pub use types::{KvTrigger, Registrant, TriggerConfig, TriggerKind, TriggerRecord};
+pub use types::{DocsTrigger, KvTrigger, Registrant, TriggerConfig, TriggerKind, TriggerRecord};

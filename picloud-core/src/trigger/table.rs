@@ -15,6 +15,7 @@ pub(crate) struct TriggerTable {
     revision: Revision,
     by_id: HashMap<TriggerId, Arc<TriggerRecord>>,
     kv: CollectionTable,
+    docs: CollectionTable,
     pubsub: Vec<(TopicPattern, FanoutRow)>,
     /// What a write takes along that nothing matches: shared, so that it costs nothing.
     nothing: Arc<Fanout>,
@@ -26,6 +27,7 @@ impl TriggerTable {
             revision,
             by_id: HashMap::new(),
             kv: CollectionTable::default(),
+            docs: CollectionTable::default(),
             pubsub: Vec::new(),
             nothing: Arc::new(Fanout { revision: Some(revision), rows: Vec::new() }),
         };
@@ -42,6 +44,7 @@ impl TriggerTable {
         let (id, script) = (trigger.id, trigger.script);
         match &trigger.kind {
             TriggerKind::Kv(kv) => self.kv.add(kv, id, script),
+            TriggerKind::Docs(docs) => self.docs.add(docs, id, script),
             TriggerKind::Pubsub(pubsub) => {
                 self.pubsub.push((pubsub.topic.clone(), FanoutRow { op: PUBLISH, trigger: id, script }));
             }
@@ -63,6 +66,7 @@ impl TriggerTable {
     pub(crate) fn fanout(&self, source: &EventSource<'_>) -> Arc<Fanout> {
         let rows = match source {
             EventSource::Kv { collection, .. } => self.kv.matching(collection),
+            EventSource::Docs { collection } => self.docs.matching(collection),
             EventSource::Pubsub { topic } => {
                 let matching = self.pubsub.iter().filter(|(pattern, _)| pattern.matches(topic));
                 matching.map(|(_, row)| row.clone()).collect()

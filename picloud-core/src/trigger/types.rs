@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{CollectionTrigger, CronTrigger, RetryPolicy};
 use crate::authz::{Principal, PrincipalKind};
+use crate::docs::DocsOp;
 use crate::kv::KvOp;
 use crate::pubsub::PubsubTrigger;
 use crate::route::DispatchMode;
@@ -59,6 +60,8 @@ impl TriggerRecord {
 pub enum TriggerKind {
     /// Writes to the KV service.
     Kv(KvTrigger),
+    /// Writes to documents.
+    Docs(DocsTrigger),
     /// Published messages.
     Pubsub(PubsubTrigger),
     /// Times.
@@ -74,6 +77,7 @@ impl TriggerKind {
     pub const fn as_str(&self) -> &'static str {
         match self {
             TriggerKind::Kv(_) => "kv",
+            TriggerKind::Docs(_) => "docs",
             TriggerKind::Pubsub(_) => "pubsub",
             TriggerKind::Cron(_) => "cron",
             TriggerKind::Unknown => "unknown",
@@ -87,6 +91,7 @@ impl std::fmt::Display for TriggerKind {
         f.write_str(self.as_str())?;
         match self {
             TriggerKind::Kv(kv) => write!(f, " {kv}"),
+            TriggerKind::Docs(docs) => write!(f, " {docs}"),
             TriggerKind::Pubsub(pubsub) => write!(f, " {}", pubsub.topic),
             TriggerKind::Cron(cron) => write!(f, " {cron}"),
             TriggerKind::Unknown => Ok(()),
@@ -96,6 +101,9 @@ impl std::fmt::Display for TriggerKind {
 
 /// Watches writes to the KV service.
 pub type KvTrigger = CollectionTrigger<KvOp>;
+
+/// Watches writes to documents.
+pub type DocsTrigger = CollectionTrigger<DocsOp>;
 
 /// Who registered a trigger: enough to look the principal up at each run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use picloud_core::catalog::Catalog;
 use picloud_core::conformance::{Harness, World};
+use picloud_core::docs::DocsService;
 use picloud_core::execution::ExecutionStore;
 use picloud_core::kv::KvService;
 use picloud_core::outbox::Outbox;
@@ -12,6 +13,7 @@ use picloud_core::{Backend, Clock, Result, Transaction, async_trait};
 use picloud_memory::MemoryBackend;
 
 use crate::catalog::WrongCatalog;
+use crate::docs::WrongDocs;
 use crate::executions::WrongExecutions;
 use crate::kv::WrongKv;
 use crate::outbox::WrongOutbox;
@@ -50,6 +52,7 @@ impl Harness for WrongWorlds {
 struct WrongBackend {
     memory: MemoryBackend,
     kv: Arc<WrongKv>,
+    docs: Arc<WrongDocs>,
     pubsub: Arc<WrongPubsub>,
     catalog: Arc<WrongCatalog>,
     outbox: Arc<WrongOutbox>,
@@ -61,6 +64,10 @@ impl WrongBackend {
     fn new(memory: MemoryBackend, wrong: Option<Wrong>) -> Self {
         let in_kv = match wrong {
             Some(Wrong::Kv(wrong)) => Some(wrong),
+            _ => None,
+        };
+        let in_docs = match wrong {
+            Some(Wrong::Docs(wrong)) => Some(wrong),
             _ => None,
         };
         let in_catalog = match wrong {
@@ -85,13 +92,21 @@ impl WrongBackend {
             _ => None,
         };
         let kv = Arc::new(WrongKv::new(memory.clone(), in_kv));
+        let docs = Arc::new(WrongDocs::new(memory.docs(), in_docs));
         let pubsub = Arc::new(WrongPubsub::new(memory.clone(), in_pubsub));
         WrongBackend {
             catalog: Arc::new(WrongCatalog::new(memory.catalog(), in_catalog)),
             outbox: Arc::new(WrongOutbox::new(&memory, in_outbox)),
             executions: Arc::new(WrongExecutions::new(memory.executions(), in_executions)),
-            transactions: WrongTransactions::new(memory.clone(), kv.clone(), pubsub.clone(), in_transactions),
+            transactions: WrongTransactions::new(
+                memory.clone(),
+                kv.clone(),
+                docs.clone(),
+                pubsub.clone(),
+                in_transactions,
+            ),
             kv,
+            docs,
             pubsub,
             memory,
         }
@@ -106,6 +121,10 @@ impl Backend for WrongBackend {
 
     fn kv(&self) -> Arc<dyn KvService> {
         self.kv.clone()
+    }
+
+    fn docs(&self) -> Arc<dyn DocsService> {
+        self.docs.clone()
     }
 
     fn pubsub(&self) -> Arc<dyn PubsubService> {

@@ -7,6 +7,7 @@
 
 mod backend;
 mod catalog;
+mod docs;
 mod executions;
 mod kv;
 mod outbox;
@@ -25,6 +26,7 @@ use crate::backend::WrongWorlds;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Wrong {
     Kv(kv::Wrong),
+    Docs(docs::Wrong),
     Catalog(catalog::Wrong),
     Outbox(outbox::Wrong),
     Pubsub(pubsub::Wrong),
@@ -50,6 +52,9 @@ impl Wrong {
         // A service that is wrong outside is as wrong inside a transaction, and the same cases notice.
         for (wrong, expected) in kv::Wrong::ALL {
             room(&["kv", "kv_in_tx"], Wrong::Kv(*wrong), expected);
+        }
+        for (wrong, expected) in docs::Wrong::ALL {
+            room(&["docs", "docs_in_tx"], Wrong::Docs(*wrong), expected);
         }
         for (wrong, expected) in catalog::Wrong::ALL {
             room(&["catalog"], Wrong::Catalog(*wrong), expected);

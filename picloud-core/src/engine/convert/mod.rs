@@ -61,6 +61,19 @@ pub(crate) fn from_payload(json: &Json) -> Result<Dynamic> {
     })
 }
 
+/// An answer of ours as a script value: up to three containers, as a page has, around values that may be as deep as values
+/// may be. Counts operations, and lets others run in between.
+///
+/// # Errors
+/// As [`from_json`], and where the budget ends.
+pub(crate) fn from_containers(json: &Json) -> Result<Dynamic> {
+    super::natives::spend(json.len())?;
+    json_canonical::read(json.as_str(), |trace, deserializer| {
+        (trace.extra_depth, trace.takes_turns) = (3, true);
+        read::Value::new(trace).deserialize(deserializer)
+    })
+}
+
 /// Any JSON text as a script value. Integers stay integers and floats stay floats.
 ///
 /// # Errors

@@ -9,8 +9,9 @@ wrongs! {
         a_dropped_transaction_leaves_no_events writes_and_their_events_appear_together
         events_cannot_be_claimed_before_the_commit readers_see_all_of_a_commit_or_nothing
         values_and_events_of_a_commit_appear_at_one_moment after_the_commit_its_services_are_closed
-        after_a_drop_its_services_are_closed;
-    CommitDoesNothing: writes_are_seen_outside_after_the_commit writes_and_their_events_appear_together
+        after_a_drop_its_services_are_closed documents_are_part_of_it
+        a_dropped_transaction_leaves_no_documents;
+    CommitDoesNothing: documents_are_part_of_it writes_are_seen_outside_after_the_commit writes_and_their_events_appear_together
         transactions_follow_each_other transactions_that_write_different_keys_all_commit
         no_increment_is_lost_between_transactions its_services_asked_for_twice_are_the_same
         failures_that_are_expected_leave_it_usable versions_grow_across_transactions;
@@ -28,7 +29,8 @@ wrongs! {
     TheLastCommitWins: no_increment_is_lost_between_transactions;
     VersionsRepeat: versions_grow_across_transactions;
 
-    DropCommits: a_dropped_transaction_leaves_no_writes a_dropped_transaction_leaves_no_events;
+    DropCommits: a_dropped_transaction_leaves_no_writes a_dropped_transaction_leaves_no_events
+        a_dropped_transaction_leaves_no_documents;
     DropHoldsOn: a_dropped_transaction_holds_nobody_up;
 
     ReadsAreFromOutside: writes_are_seen_inside_at_once;

@@ -1,0 +1,110 @@
+//! What scripts see of documents: `docs::collection(name)` and its methods.
+
+use std::sync::Arc;
+
+use super::{
+    DocData, DocId, DocsService, DocsServiceExt, Document, Filter, ListOptions, Patch, Query, WriteOptions,
+};
+use crate::engine::{Around, Handle, Raw, ScriptModule, This};
+use crate::page::Page;
+use crate::{CallCx, CollectionName, Json, Result};
+
+/// The handle that `docs::collection(name)` answers.
+#[derive(Clone)]
+struct Collection {
+    docs: Arc<dyn DocsService>,
+    name: Arc<CollectionName>,
+}
+
+fn one(document: &Document) -> Around {
+    Around(Some(document.to_json()))
+}
+
+fn array(documents: &[Document]) -> String {
+    let documents: Vec<_> = documents.iter().map(Document::to_json).collect();
+    let texts: Vec<_> = documents.iter().map(Json::as_str).collect();
+    format!("[{}]", texts.join(","))
+}
+
+fn page(page: &Page<Document>) -> Result<Around> {
+    let cursor = Json::from_value(&page.cursor)?;
+    let text = format!("{{\"cursor\":{},\"items\":{}}}", cursor.as_str(), array(&page.items));
+    Ok(Around(Some(Json::from_canonical(text))))
+}
+
+fn query(given: Raw) -> Result<Query> {
+    given.0.map_or_else(|| Ok(Query::default()), |json| Query::parse(&json))
+}
+
+/// The script module `docs` on top of a (guarded) service.
+pub(crate) fn module(docs: Arc<dyn DocsService>) -> ScriptModule {
+    ScriptModule::new("docs")
+        .doc("JSON documents in collections of this app, found by what is in them.")
+        .handle_type::<Collection>("DocsCollection")
+        .function("collection(name: string) -> DocsCollection", move |_cx: CallCx, name: String| -> Result<_> {
+            Ok(Handle(Collection { docs: docs.clone(), name: Arc::new(CollectionName::new(name)?) }))
+        })
+        .async_function("DocsCollection.create(data: map) -> map", |cx: CallCx, this: This<Collection>, data: Raw| async move {
+            let This(Collection { docs, name }) = this;
+            Ok::<_, crate::Error>(one(&docs.create(&cx, &name, &DocData::new(data.or_null())?).await?))
+        })
+        .async_function("DocsCollection.get(id: string) -> map", |cx: CallCx, this: This<Collection>, id: String| async move {
+            let This(Collection { docs, name }) = this;
+            let found = docs.get(&cx, &name, id.parse()?).await?;
+            Ok::<_, crate::Error>(Around(found.map(|document| document.to_json())))
+        })
+        .async_function(
+            "DocsCollection.update(id: string, data: map, options?: #{ if_version }) -> map",
+            |cx: CallCx, this: This<Collection>, id: String, data: Raw, options: Option<WriteOptions>| async move {
+                let This(Collection { docs, name }) = this;
+                let (id, data): (DocId, _) = (id.parse()?, DocData::new(data.or_null())?);
+                let written = docs.update(&cx, &name, id, &data, &options.unwrap_or_default()).await?;
+                Ok::<_, crate::Error>(one(&written))
+            },
+        )
+        .async_function(
+            "DocsCollection.patch(id: string, patch: map, options?: #{ if_version }) -> map",
+            |cx: CallCx, this: This<Collection>, id: String, patch: Raw, options: Option<WriteOptions>| async move {
+                let This(Collection { docs, name }) = this;
+                let (id, patch): (DocId, _) = (id.parse()?, Patch::parse(&patch.or_null())?);
+                let written = docs.patch(&cx, &name, id, &patch, &options.unwrap_or_default()).await?;
+                Ok::<_, crate::Error>(one(&written))
+            },
+        )
+        .async_function(
+            "DocsCollection.delete(id: string, options?: #{ if_version }) -> bool",
+            |cx: CallCx, this: This<Collection>, id: String, options: Option<WriteOptions>| async move {
+                let This(Collection { docs, name }) = this;
+                docs.delete(&cx, &name, id.parse()?, &options.unwrap_or_default()).await
+            },
+        )
+        .async_function("DocsCollection.find(query?: map) -> array", |cx: CallCx, this: This<Collection>, given: Raw| async move {
+            let This(Collection { docs, name }) = this;
+            let page = docs.find(&cx, &name, &query(given)?).await?;
+            Ok::<_, crate::Error>(Around(Some(Json::from_canonical(array(&page.items)))))
+        })
+        .async_function(
+            "DocsCollection.find_page(query?: map) -> #{ items, cursor }",
+            |cx: CallCx, this: This<Collection>, given: Raw| async move {
+                let This(Collection { docs, name }) = this;
+                page(&docs.find(&cx, &name, &query(given)?).await?)
+            },
+        )
+        .async_function("DocsCollection.find_one(query?: map) -> map", |cx: CallCx, this: This<Collection>, given: Raw| async move {
+            let This(Collection { docs, name }) = this;
+            let found = docs.find_one(&cx, &name, &query(given)?).await?;
+            Ok::<_, crate::Error>(Around(found.map(|document| document.to_json())))
+        })
+        .async_function("DocsCollection.count(query?: map) -> int", |cx: CallCx, this: This<Collection>, given: Raw| async move {
+            let This(Collection { docs, name }) = this;
+            let filter = given.0.map_or_else(|| Ok(Filter::All(Vec::new())), |json| Filter::parse(&json))?;
+            docs.count(&cx, &name, &filter).await
+        })
+        .async_function(
+            "DocsCollection.list(options?: #{ cursor, limit }) -> #{ items, cursor }",
+            |cx: CallCx, this: This<Collection>, options: Option<ListOptions>| async move {
+                let This(Collection { docs, name }) = this;
+                page(&docs.list(&cx, &name, &options.unwrap_or_default()).await?)
+            },
+        )
+}
