@@ -125,7 +125,8 @@ async fn equality_in_documents_uses_the_index_among_many() {
             let rows = by_index.and_then(|line| line.split("rows=").nth(1)).and_then(|rest| {
                 rest.split(|c: char| !c.is_ascii_digit()).next().and_then(|rows| rows.parse::<usize>().ok())
             });
-            let few = rows.is_some_and(|rows| rows <= 1_000) && !plan.contains("Seq Scan");
+            // The index keeps hashes: now and then one more is looked at.
+            let few = rows.is_some_and(|rows| rows <= 1_050) && !plan.contains("Seq Scan");
             assert!(few, "{}: {plan:.3000}", &condition.text[..condition.text.len().min(200)]);
         }
     }
