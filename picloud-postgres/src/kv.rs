@@ -37,7 +37,7 @@ enum Written {
     },
 }
 
-/// What the statement tells that tells why nothing was written.
+/// What a statement tells. The quick one tells nothing when it has written nothing.
 struct Told {
     written: bool,
     value: Option<String>,
@@ -51,11 +51,13 @@ struct Told {
 
 impl Told {
     fn read(row: &PgRow) -> sqlx::Result<Self> {
-        let (written, value, fired) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
-        // The quick statement answers only when it has written.
-        let (code, fresh) =
-            if row.len() == 3 { (String::new(), true) } else { (row.try_get(3)?, row.try_get(4)?) };
-        Ok(Told { written, value, fired, code, fresh })
+        Ok(Told {
+            written: row.try_get(0)?,
+            value: row.try_get(1)?,
+            fired: row.try_get(2)?,
+            code: row.try_get(3)?,
+            fresh: row.try_get(4)?,
+        })
     }
 }
 

@@ -4,6 +4,7 @@
 //! callers is a bound parameter.
 
 mod docs;
+mod kv;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +16,8 @@ use sqlx::{AssertSqlSafe, Postgres, SqlSafeStr, SqlStr};
 use crate::schema::SchemaName;
 
 pub(crate) use docs::{DocsSql, Filtered};
+use docs::{docs_create, docs_delete, docs_update};
+use kv::{COMPARE_AND_SET, DELETE, INCREMENT, SET, with_fresh};
 
 /// A statement.
 #[derive(Debug, Clone)]
@@ -70,214 +73,8 @@ macro_rules! statements {
 /// Whether an entry is there. Not `now()`, which stands still in a transaction.
 const ALIVE: &str = "value IS NOT NULL AND (expires_at IS NULL OR expires_at > statement_timestamp())";
 
-/// A write whose events tell what was there before: previous value, write and outbox rows in one statement.
-///
-/// It takes place only if the entry still has the version that `old` saw: of two writers at the same time one writes
-/// nothing. Then it is repeated as [`sure`](KvWrite::sure) does it, which locks the entry, sees it as it is then, and tells
-/// why nothing was written. Most of the time nobody else writes; and lock and reason are a tenth of the statement's cost.
-///
-/// The version is drawn when `old` has been seen, so it is the higher one.
-#[derive(Clone, Copy)]
-struct KvWrite {
-    /// Whether the write takes place: `done`, or why not.
-    code: &'static str,
-    /// What is written.
-    value: &'static str,
-    expires_at: &'static str,
-    /// What the write turns out to be.
-    op: &'static str,
-    /// The same, as a number: see [`EventRows`](crate::event_rows::EventRows).
-    op_bit: &'static str,
-    payload_value: &'static str,
-    /// What the caller wants to know of what was written.
-    told: &'static str,
-}
-
-impl KvWrite {
-    /// The statement for when nobody else writes. Answers no row when nothing was written.
-    fn quick(&self) -> String {
-        self.fill("", "SELECT true, {told} AS value, EXISTS (SELECT 1 FROM fired) AS fired FROM put")
-    }
-
-    fn sure(&self) -> String {
-        self.fill("FOR UPDATE", WRITTEN_OR_WHY_NOT)
-    }
-
-    fn fill(&self, lock: &str, answer: &str) -> String {
-        (KV_WRITE.to_owned() + answer)
-            .replace("{lock}", lock)
-            .replace("{code}", self.code)
-            .replace("{value}", self.value)
-            .replace("{expires_at}", self.expires_at)
-            .replace("{op}", self.op)
-            .replace("{op_bit}", self.op_bit)
-            .replace("{payload_value}", self.payload_value)
-            .replace("{told}", self.told)
-    }
-}
-
-const KV_WRITE: &str = r#"
-WITH old AS MATERIALIZED (
-    SELECT value, version, expires_at, {alive} AS alive
-    FROM {s}.kv WHERE app = $1 AND collection = $2 AND key = $3 {lock}
-), put AS (
-    INSERT INTO {s}.kv AS kv (app, collection, key, value, version, expires_at)
-    SELECT $1, $2, $3, {value}, nextval('{s}.kv_version'), {expires_at} FROM (VALUES (1)) AS one LEFT JOIN old ON true
-    WHERE {code} = 'done' AND {fresh}
-    ON CONFLICT (app, collection, key) DO UPDATE
-    SET value = excluded.value, version = excluded.version, expires_at = excluded.expires_at
-    WHERE kv.version IS NOT DISTINCT FROM (SELECT version FROM old)
-    RETURNING value, version
-), fired AS (
-    INSERT INTO {s}.outbox (id, app, kind, trigger, script, payload, trigger_depth, trace, request, parent, occurred_at, run_at)
-    SELECT row.id, $1, 'kv', row.trigger, row.script,
-           '{"collection":' || $13 || ',"key":' || $14 || ',"op":"' || {op}
-           || '","prev_value":' || coalesce(CASE WHEN old.alive THEN old.value END, 'null') || ',"value":' || {payload_value}
-           || ',"version":' || put.version || '}',
-           $9, $10, $11, $12, now(), now()
-    FROM put LEFT JOIN old ON true, unnest($5::uuid[], $6::smallint[], $7::uuid[], $8::uuid[]) AS row (id, ops, trigger, script)
-    WHERE row.ops & {op_bit} <> 0
-    RETURNING 1
-)
-"#;
-
-const WRITTEN_OR_WHY_NOT: &str = "
-SELECT put.version IS NOT NULL AS written, {told} AS value, EXISTS (SELECT 1 FROM fired) AS fired,
-       {code} AS code, {fresh} AS fresh
-FROM (VALUES (1)) AS one LEFT JOIN old ON true LEFT JOIN put ON true";
-
 /// Whether the app has the revision $4, if that matters.
 const FRESH: &str = "($4::bigint IS NULL OR EXISTS (SELECT 1 FROM {s}.apps WHERE id = $1 AND revision = $4))";
-
-const INSERT_OR_UPDATE: &str = "CASE WHEN old.alive THEN 'update' ELSE 'insert' END";
-
-const ONE_OR_TWO: &str = "CASE WHEN old.alive THEN 2 ELSE 1 END";
-
-const NOTHING: &str = "NULL::text";
-
-/// $15 value, $16 seconds to live.
-const SET: KvWrite = KvWrite {
-    code: "'done'",
-    value: "$15::text",
-    expires_at: "statement_timestamp() + make_interval(secs => $16)",
-    op: INSERT_OR_UPDATE,
-    op_bit: ONE_OR_TWO,
-    payload_value: "put.value",
-    told: NOTHING,
-};
-
-const DELETE: KvWrite = KvWrite {
-    code: "CASE WHEN old.alive THEN 'done' ELSE 'no' END",
-    value: NOTHING,
-    expires_at: "statement_timestamp()",
-    op: "'delete'",
-    op_bit: "1",
-    payload_value: "'null'",
-    told: NOTHING,
-};
-
-/// $15 by how much. Canonical text of an integer has no leading zero; the largest have nineteen digits.
-const INCREMENT: KvWrite = KvWrite {
-    code: "CASE WHEN NOT coalesce(old.alive, false) THEN 'done'
-                WHEN old.value !~ '^(0|-?[1-9][0-9]{0,18})$' THEN 'not_an_integer'
-                WHEN old.value::numeric NOT BETWEEN -9223372036854775808 AND 9223372036854775807 THEN 'not_an_integer'
-                WHEN old.value::numeric + $15::bigint NOT BETWEEN -9223372036854775808 AND 9223372036854775807 THEN 'overflow'
-                ELSE 'done' END",
-    value: "CASE WHEN NOT coalesce(old.alive, false) THEN ($15::bigint)::text
-                 WHEN old.value ~ '^(0|-?[1-9][0-9]{0,18})$' THEN (old.value::numeric + $15::bigint)::text
-                 ELSE '' END",
-    expires_at: "CASE WHEN old.alive THEN old.expires_at END",
-    op: INSERT_OR_UPDATE,
-    op_bit: ONE_OR_TWO,
-    payload_value: "put.value",
-    told: "put.value",
-};
-
-/// $15 what is expected, $16 what is written then.
-const COMPARE_AND_SET: KvWrite = KvWrite {
-    code: "CASE WHEN CASE WHEN old.alive THEN old.value END IS NOT DISTINCT FROM $15::text THEN 'done' ELSE 'no' END",
-    value: "$16::text",
-    expires_at: "CASE WHEN old.alive THEN old.expires_at END",
-    op: INSERT_OR_UPDATE,
-    op_bit: ONE_OR_TWO,
-    payload_value: "put.value",
-    told: NOTHING,
-};
-
-/// A write that tells whether it took place, the value if there is one to tell, and whether the app has the revision $4.
-fn with_fresh(write: &str) -> String {
-    let of_kv = "kv.value IS NOT NULL AND (kv.expires_at IS NULL OR kv.expires_at > statement_timestamp())";
-    let write = write.replace("{kv.alive}", of_kv);
-    format!(
-        "WITH put AS ({write})
-         SELECT EXISTS (SELECT 1 FROM put) AS written, (SELECT value FROM put) AS value, EXISTS (SELECT 1 FROM put) OR {{fresh}} AS fresh"
-    )
-}
-
-/// A write to a document: the rows of the outbox that `put` takes along. Where there is one, `old` has been locked, so it is
-/// what `put` replaces.
-const DOCS_FIRED: &str = r#"fired AS (
-    INSERT INTO {s}.outbox (id, app, kind, trigger, script, payload, trigger_depth, trace, request, parent, occurred_at, run_at)
-    SELECT row.id, $1, 'docs', row.trigger, row.script,
-           '{"collection":' || $13 || ',"data":' || {data} || ',"id":"' || $3 || '","op":"{op}","prev_data":' || {prev} || '}',
-           $9, $10, $11, $12, now(), now()
-    FROM put {old}, unnest($5::uuid[], $6::smallint[], $7::uuid[], $8::uuid[]) AS row (id, ops, trigger, script)
-    WHERE row.ops <> 0
-    RETURNING 1
-)"#;
-
-fn docs_fired(op: &str, data: &str, prev: &str) -> String {
-    let old = if prev == "'null'" { "" } else { "CROSS JOIN old" };
-    DOCS_FIRED.replace("{op}", op).replace("{data}", data).replace("{prev}", prev).replace("{old}", old)
-}
-
-/// The document as it was, locked.
-const DOCS_OLD: &str = "old AS MATERIALIZED (
-    SELECT data, version FROM {s}.docs WHERE app = $1 AND collection = $2 AND id = $3 FOR UPDATE
-)";
-
-/// What a write to a document came to, or why it did not take place.
-const DOCS_TOLD: &str = "
-SELECT put.version IS NOT NULL AS written, put.version, put.created_at, put.updated_at, EXISTS (SELECT 1 FROM fired) AS fired,
-       old.version AS found, {fresh} AS fresh
-FROM (VALUES (1)) AS one LEFT JOIN old ON true LEFT JOIN put ON true";
-
-/// $14 the data, $15 its form.
-fn docs_create() -> String {
-    let fired = docs_fired("create", "$14", "'null'");
-    format!(
-        "WITH put AS (
-             INSERT INTO {{s}}.docs (app, collection, id, data, form, version, created_at, updated_at)
-             SELECT $1, $2, $3, $14::text, $15::text::jsonb, 1, statement_timestamp(), statement_timestamp() WHERE {{fresh}}
-             RETURNING version, created_at, updated_at
-         ), old AS (SELECT NULL::bigint AS version WHERE false), {fired} {DOCS_TOLD}"
-    )
-}
-
-/// $14 the data, $15 its form, $16 the version it must have.
-fn docs_update() -> String {
-    let fired = docs_fired("update", "$14", "old.data");
-    format!(
-        "WITH {DOCS_OLD}, put AS (
-             UPDATE {{s}}.docs SET data = $14::text, form = $15::text::jsonb, version = old.version + 1,
-                 updated_at = greatest(statement_timestamp(), docs.updated_at)
-             FROM old WHERE app = $1 AND collection = $2 AND id = $3 AND ($16::bigint IS NULL OR old.version = $16) AND {{fresh}}
-             RETURNING docs.version, created_at, updated_at
-         ), {fired} {DOCS_TOLD}"
-    )
-}
-
-/// $14 the version it must have.
-fn docs_delete() -> String {
-    let fired = docs_fired("delete", "'null'", "old.data");
-    format!(
-        "WITH {DOCS_OLD}, put AS (
-             DELETE FROM {{s}}.docs USING old
-             WHERE app = $1 AND collection = $2 AND id = $3 AND ($14::bigint IS NULL OR old.version = $14) AND {{fresh}}
-             RETURNING docs.version, created_at, updated_at
-         ), {fired} {DOCS_TOLD}"
-    )
-}
 
 /// The columns of a row of the outbox, in the order in which they are read.
 const ROW: &str =

@@ -1,5 +1,5 @@
-//! Statements of queries over documents: put together of fixed pieces and numbers of parameters, since there is one for each
-//! order of sorting.
+//! Documents: the writes, and queries, which are put together of fixed pieces and numbers of parameters, since there is one
+//! for each order of sorting.
 
 use std::fmt::Write;
 
@@ -112,4 +112,69 @@ impl DocsSql {
     fn statement(&self, text: &str) -> Statement {
         Statement { text: self.schema.fill(text).into(), named: self.named }
     }
+}
+
+/// A write to a document: the rows of the outbox that `put` takes along. Where there is one, `old` has been locked, so it is
+/// what `put` replaces.
+const DOCS_FIRED: &str = r#"fired AS (
+    INSERT INTO {s}.outbox (id, app, kind, trigger, script, payload, trigger_depth, trace, request, parent, occurred_at, run_at)
+    SELECT row.id, $1, 'docs', row.trigger, row.script,
+           '{"collection":' || $13 || ',"data":' || {data} || ',"id":"' || $3 || '","op":"{op}","prev_data":' || {prev} || '}',
+           $9, $10, $11, $12, now(), now()
+    FROM put {old}, unnest($5::uuid[], $6::smallint[], $7::uuid[], $8::uuid[]) AS row (id, ops, trigger, script)
+    WHERE row.ops <> 0
+    RETURNING 1
+)"#;
+
+fn docs_fired(op: &str, data: &str, prev: &str) -> String {
+    let old = if prev == "'null'" { "" } else { "CROSS JOIN old" };
+    DOCS_FIRED.replace("{op}", op).replace("{data}", data).replace("{prev}", prev).replace("{old}", old)
+}
+
+/// The document as it was, locked.
+const DOCS_OLD: &str = "old AS MATERIALIZED (
+    SELECT data, version FROM {s}.docs WHERE app = $1 AND collection = $2 AND id = $3 FOR UPDATE
+)";
+
+/// What a write to a document came to, or why it did not take place.
+const DOCS_TOLD: &str = "
+SELECT put.version IS NOT NULL AS written, put.version, put.created_at, put.updated_at, EXISTS (SELECT 1 FROM fired) AS fired,
+       old.version AS found, {fresh} AS fresh
+FROM (VALUES (1)) AS one LEFT JOIN old ON true LEFT JOIN put ON true";
+
+/// $14 the data, $15 its form.
+pub(super) fn docs_create() -> String {
+    let fired = docs_fired("create", "$14", "'null'");
+    format!(
+        "WITH put AS (
+             INSERT INTO {{s}}.docs (app, collection, id, data, form, version, created_at, updated_at)
+             SELECT $1, $2, $3, $14::text, $15::text::jsonb, 1, statement_timestamp(), statement_timestamp() WHERE {{fresh}}
+             RETURNING version, created_at, updated_at
+         ), old AS (SELECT NULL::bigint AS version WHERE false), {fired} {DOCS_TOLD}"
+    )
+}
+
+/// $14 the data, $15 its form, $16 the version it must have.
+pub(super) fn docs_update() -> String {
+    let fired = docs_fired("update", "$14", "old.data");
+    format!(
+        "WITH {DOCS_OLD}, put AS (
+             UPDATE {{s}}.docs SET data = $14::text, form = $15::text::jsonb, version = old.version + 1,
+                 updated_at = greatest(statement_timestamp(), docs.updated_at)
+             FROM old WHERE app = $1 AND collection = $2 AND id = $3 AND ($16::bigint IS NULL OR old.version = $16) AND {{fresh}}
+             RETURNING docs.version, created_at, updated_at
+         ), {fired} {DOCS_TOLD}"
+    )
+}
+
+/// $14 the version it must have.
+pub(super) fn docs_delete() -> String {
+    let fired = docs_fired("delete", "'null'", "old.data");
+    format!(
+        "WITH {DOCS_OLD}, put AS (
+             DELETE FROM {{s}}.docs USING old
+             WHERE app = $1 AND collection = $2 AND id = $3 AND ($14::bigint IS NULL OR old.version = $14) AND {{fresh}}
+             RETURNING docs.version, created_at, updated_at
+         ), {fired} {DOCS_TOLD}"
+    )
 }
