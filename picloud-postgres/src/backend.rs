@@ -178,6 +178,15 @@ impl Inner {
     }
 }
 
+/// How often a write is repeated that lost a race. Each time somebody else's write to the same place succeeded.
+pub(crate) const WRITE_ATTEMPTS: u32 = 64;
+
+/// The answer of a write that lost every one of them.
+pub(crate) fn contended(code: &'static str, what: &str) -> Error {
+    let message = format!("others wrote to the {what} {WRITE_ATTEMPTS} times during one write; try again");
+    Error::new(ErrorKind::Unavailable, code, message)
+}
+
 /// Lets others go first, a little longer each time, up to some milliseconds.
 pub(crate) async fn give_way(attempt: u32) {
     if attempt >= 2 {

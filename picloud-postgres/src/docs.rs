@@ -10,22 +10,19 @@ use picloud_core::docs::{
 };
 use picloud_core::outbox::Fanout;
 use picloud_core::page::Page;
-use picloud_core::{CallCx, CollectionName, Error, ErrorKind, Json, Result, Timestamp, async_trait};
+use picloud_core::{CallCx, CollectionName, Error, Json, Result, Timestamp, async_trait};
 use sqlx::Postgres;
 use sqlx::Row;
 use sqlx::postgres::{PgArguments, PgRow};
 use uuid::Uuid;
 
-use crate::backend::{Inner, give_way};
+use crate::backend::{Inner, WRITE_ATTEMPTS, contended, give_way};
 use crate::error::{is_contended, of_database};
 use crate::event_rows::EventRows;
 use crate::source::Source;
 use crate::sql::{Filtered, Statement};
 use crate::time::Time;
 use jsonpath::Condition;
-
-/// How often a write is repeated that lost a race for its document. Each time somebody else's write to it succeeded.
-const ATTEMPTS: u32 = 64;
 
 /// How many documents are fetched at once: together with the largest that is the memory that a query takes.
 const BATCH: usize = 128;
@@ -104,7 +101,7 @@ impl PostgresDocs {
     ) -> Result<Option<(u64, Timestamp, Timestamp)>> {
         let events = EventRows::new(at.cx, &[op.as_str()]);
         let name = Json::from_value(at.collection.as_str())?;
-        for attempt in 0..ATTEMPTS {
+        for attempt in 0..WRITE_ATTEMPTS {
             let query = statement
                 .query()
                 .bind(*at.cx.app().as_uuid())
@@ -135,7 +132,7 @@ impl PostgresDocs {
                 (None, _, _) => give_way(attempt).await,
             }
         }
-        Err(contended())
+        Err(contended("docs.contended", "document"))
     }
 
     async fn replace(&self, at: &At<'_>, data: &DocData) -> Result<Document> {
@@ -223,14 +220,6 @@ impl At<'_> {
     }
 }
 
-fn contended() -> Error {
-    Error::new(
-        ErrorKind::Unavailable,
-        "docs.contended",
-        format!("others wrote to the document {ATTEMPTS} times during one write; try again"),
-    )
-}
-
 #[async_trait]
 impl DocsService for PostgresDocs {
     async fn create(&self, cx: &CallCx, collection: &CollectionName, data: &DocData) -> Result<Document> {
@@ -271,7 +260,7 @@ impl DocsService for PostgresDocs {
         patch: &Patch,
         options: &WriteOptions,
     ) -> Result<Document> {
-        for attempt in 0..ATTEMPTS {
+        for attempt in 0..WRITE_ATTEMPTS {
             let before = self.get(cx, collection, id).await?.ok_or(DocsError::NotFound { id })?;
             let found = before.version;
             if let Some(expected) = options.if_version.filter(|expected| *expected != found) {
@@ -284,7 +273,7 @@ impl DocsService for PostgresDocs {
                 answer => return answer,
             }
         }
-        Err(contended())
+        Err(contended("docs.contended", "document"))
     }
 
     async fn delete(

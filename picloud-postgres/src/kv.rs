@@ -5,20 +5,17 @@ use std::sync::Arc;
 use picloud_core::kv::{Entry, Key, KvError, KvOp, KvService, ListOptions, SetOptions};
 use picloud_core::outbox::Fanout;
 use picloud_core::page::{ListId, Page, clamp_page_size};
-use picloud_core::{CallCx, CollectionName, Error, ErrorKind, Json, Result, async_trait};
+use picloud_core::{CallCx, CollectionName, Error, Json, Result, async_trait};
 use sqlx::Postgres;
 use sqlx::Row;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;
 
-use crate::backend::{Inner, give_way};
+use crate::backend::{Inner, WRITE_ATTEMPTS, contended, give_way};
 use crate::error::{is_contended, of_database};
 use crate::event_rows::EventRows;
 use crate::source::Source;
 use crate::sql::Statement;
-
-/// How often a write is repeated that lost a race for its key. Each time somebody else's write to that key succeeded.
-const ATTEMPTS: u32 = 64;
 
 #[derive(Debug)]
 pub(crate) struct PostgresKv {
@@ -107,7 +104,7 @@ impl PostgresKv {
         let events = EventRows::new(cx, ops);
         let quoted = |text: &str| Json::from_value(text).map(|json| json.as_str().to_owned());
         let (collection_json, key_json) = (quoted(collection.as_str())?, quoted(key.as_str())?);
-        for attempt in 0..ATTEMPTS {
+        for attempt in 0..WRITE_ATTEMPTS {
             let query = if attempt == 0 { quick } else { sure }
                 .query()
                 .bind(*cx.app().as_uuid())
@@ -144,11 +141,7 @@ impl PostgresKv {
             }
             give_way(attempt).await;
         }
-        Err(Error::new(
-            ErrorKind::Unavailable,
-            "kv.contended",
-            format!("others wrote to the key {ATTEMPTS} times during one write; try again"),
-        ))
+        Err(contended("kv.contended", "key"))
     }
 }
 
