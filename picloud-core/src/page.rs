@@ -15,6 +15,26 @@ pub struct Page<T> {
     pub cursor: Option<Cursor>,
 }
 
+impl<T> Page<T> {
+    /// The page of what a backend read when it asked for one item more than `limit`: if that one is there, more follows, and
+    /// `cursor` makes the place after the last item that stays.
+    ///
+    /// ```
+    /// use picloud_core::page::{ListId, Page};
+    ///
+    /// let list = ListId::new(["letters"]);
+    /// let page = Page::cut(vec!["a", "b", "c"], 2, |last| list.cursor(last));
+    /// assert_eq!((page.items, page.cursor), (vec!["a", "b"], Some(list.cursor("b"))));
+    /// assert_eq!(Page::cut(vec!["a"], 2, |last| list.cursor(last)).cursor, None);
+    /// ```
+    pub fn cut(mut items: Vec<T>, limit: usize, cursor: impl FnOnce(&T) -> Cursor) -> Self {
+        let more = items.len() > limit;
+        items.truncate(limit);
+        let cursor = items.last().filter(|_| more).map(cursor);
+        Page { items, cursor }
+    }
+}
+
 /// An opaque place in a list.
 ///
 /// Only a cursor that the same list handed out is valid; anything else is answered with

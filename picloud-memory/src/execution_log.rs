@@ -73,10 +73,7 @@ impl ExecutionStore for ExecutionLog {
                 && before.is_none_or(|before| place(record) < before)
         });
         found.sort_by_key(|record| std::cmp::Reverse(place(record)));
-        let more = found.len() > options.page_size();
-        found.truncate(options.page_size());
-        let cursor = found.last().filter(|_| more).map(|last| options.cursor_after(app, last));
-        Ok(Page { items: found, cursor })
+        Ok(Page::cut(found, options.page_size(), |last| options.cursor_after(app, last)))
     }
 
     async fn get(&self, app: AppId, id: ExecutionId) -> Result<Option<ExecutionRecord>> {

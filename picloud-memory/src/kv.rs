@@ -239,7 +239,7 @@ impl KvService for MemoryKv {
             (None, None) => Bound::Unbounded,
         };
         self.0.read(|data| {
-            let mut found = data
+            let found = data
                 .kv
                 .collection(cx.app(), collection)
                 .into_iter()
@@ -247,10 +247,10 @@ impl KvService for MemoryKv {
                 .take_while(|(key, _)| key.as_str().starts_with(prefix))
                 .filter(|(_, stored)| stored.lives(at.now))
                 .map(|(key, stored)| Entry { key: key.clone(), value: stored.value.clone() });
-            let items: Vec<Entry> = found.by_ref().take(clamp_page_size(options.limit)).collect();
-            let more = found.next().is_some();
-            let cursor = items.last().filter(|_| more).map(|last| list.cursor(last.key.as_str()));
-            Ok(Page { items, cursor })
+            let limit = clamp_page_size(options.limit);
+            Ok(Page::cut(found.take(limit + 1).collect(), limit, |last: &Entry| {
+                list.cursor(last.key.as_str())
+            }))
         })
     }
 }

@@ -258,10 +258,8 @@ impl Outbox for MemoryOutbox {
             .collect();
         letters.sort_by_key(|letter| std::cmp::Reverse(key(letter)));
         let limit = clamp_page_size(options.limit);
-        let items: Vec<_> = letters.iter().take(limit).map(|letter| DeadLetter::clone(letter)).collect();
-        let last = items.last().filter(|_| letters.len() > limit);
-        let cursor = last.map(|last| options.cursor_after(app, last));
-        Ok(Page { items, cursor })
+        let items = letters.into_iter().take(limit + 1).cloned().collect();
+        Ok(Page::cut(items, limit, |last| options.cursor_after(app, last)))
     }
 
     async fn dead_letter(&self, app: AppId, id: EventId) -> Result<Option<DeadLetter>> {

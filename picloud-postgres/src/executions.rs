@@ -50,10 +50,8 @@ impl ExecutionStore for PostgresExecutions {
             query.bind(i64::try_from(limit).unwrap_or(i64::MAX) + 1)
         };
         let rows = self.0.read_all(&Source::Lanes(self.0.lanes.clone()), query).await?;
-        let items: Vec<_> = rows.iter().take(limit).map(record_of).collect::<Result<_>>()?;
-        let last = items.last().filter(|_| rows.len() > limit);
-        let cursor = last.map(|last| options.cursor_after(app, last));
-        Ok(Page { items, cursor })
+        let items = rows.iter().map(record_of).collect::<Result<_>>()?;
+        Ok(Page::cut(items, limit, |last| options.cursor_after(app, last)))
     }
 
     async fn get(&self, app: AppId, id: ExecutionId) -> Result<Option<ExecutionRecord>> {

@@ -311,14 +311,12 @@ impl KvService for PostgresKv {
                 query.bind(i64::try_from(limit).unwrap_or(i64::MAX) + 1)
             })
             .await?;
-        let more = rows.len() > limit;
-        let mut items = Vec::with_capacity(rows.len().min(limit));
-        for row in rows.iter().take(limit) {
+        let mut items = Vec::with_capacity(rows.len());
+        for row in &rows {
             let (key, value) = entry(row).map_err(of_database)?;
             items.push(Entry { key: Key::new(key)?, value: Json::from_canonical(value) });
         }
-        let cursor = items.last().filter(|_| more).map(|last| list.cursor(last.key.as_str()));
-        Ok(Page { items, cursor })
+        Ok(Page::cut(items, limit, |last| list.cursor(last.key.as_str())))
     }
 }
 

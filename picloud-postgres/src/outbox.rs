@@ -179,10 +179,8 @@ impl Outbox for PostgresOutbox {
             query.bind(count(limit.saturating_add(1)))
         };
         let rows = self.0.read_all(&self.source(), query).await?;
-        let items: Vec<_> = rows.iter().take(limit).map(letter_of).collect::<Result<_>>()?;
-        let last = items.last().filter(|_| rows.len() > limit);
-        let cursor = last.map(|last| options.cursor_after(app, last));
-        Ok(Page { items, cursor })
+        let items = rows.iter().map(letter_of).collect::<Result<_>>()?;
+        Ok(Page::cut(items, limit, |last| options.cursor_after(app, last)))
     }
 
     async fn dead_letter(&self, app: AppId, id: EventId) -> Result<Option<DeadLetter>> {

@@ -2,9 +2,9 @@
 
 use serde_json::Map;
 
+use super::DocData;
 use super::filter::{Path, Value, values_order};
 use super::types::kind_of;
-use super::{DocData, MAX_DATA_BYTES};
 use crate::{Error, ErrorKind, Json, Result};
 
 /// The operators of a patch, in the order in which they take effect.
@@ -106,18 +106,7 @@ impl Patch {
         for (path, change) in &self.changes {
             change.apply(&mut data, path)?;
         }
-        let json = Json::from_value(&data)?;
-        if json.len() > MAX_DATA_BYTES {
-            return Err(Error::new(
-                ErrorKind::TooLarge,
-                "docs.data_too_large",
-                format!(
-                    "the patched document would have {} bytes as JSON, {MAX_DATA_BYTES} are allowed",
-                    json.len()
-                ),
-            ));
-        }
-        DocData::new(json)
+        DocData::new(Json::from_value(&data)?)
     }
 }
 
