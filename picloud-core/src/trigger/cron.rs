@@ -19,12 +19,13 @@ pub struct CronTrigger {
     pub schedule: String,
     /// The zone by its name, such as `Europe/Paris`.
     pub timezone: String,
-    /// What becomes of times that passed while no process was there.
+    /// What becomes of times that were missed.
     #[serde(default)]
     pub missed: Missed,
 }
 
-/// What becomes of scheduled times that passed while no process was there.
+/// What becomes of scheduled times that are more than a minute past: no process was there, or it was asleep, or the database
+/// was away. What is less late fires, each time by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Missed {
