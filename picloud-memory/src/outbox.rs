@@ -99,7 +99,14 @@ impl Rows {
                 Verdict::Done | Verdict::Drop => drop(self.rows.remove(id)),
                 Verdict::Retry { after } => self.wait(*id, later(now, *after), false),
                 Verdict::Release { after } => self.wait(*id, later(now, *after), true),
-                Verdict::Dead { reason, error } => {
+                Verdict::HandlerFailed { letter } => {
+                    if let Some(Stored { row, .. }) = self.rows.remove(id) {
+                        // It may have been closed, or forgotten, meanwhile.
+                        drop(self.resolve(row.app, *letter, Resolution::HandlerFailed, now));
+                    }
+                }
+                Verdict::Dead { reason, error, handlers } => {
+                    handlers.iter().for_each(|row| self.push(row.clone(), now));
                     if let Some(Stored { row, attempt, claim, .. }) = self.rows.remove(id) {
                         let letters = self.dead.entry(row.app).or_default();
                         let letter = DeadLetter::new(row, attempt, *reason, error, now);
@@ -218,7 +225,12 @@ impl Outbox for MemoryOutbox {
         let now = self.0.clock.now();
         let mut tables = self.0.lock();
         let lost = settlements.iter().filter(|settlement| !tables.outbox.settle(worker, settlement, now));
-        Ok(lost.cloned().collect())
+        let lost = lost.cloned().collect();
+        drop(tables);
+        if settlements.iter().any(|settlement| !settlement.verdict.handlers().is_empty()) {
+            self.0.notice();
+        }
+        Ok(lost)
     }
 
     async fn take_over(&self, worker: WorkerId, lease: Duration, limit: usize) -> Result<Vec<Claimed>> {

@@ -124,15 +124,32 @@ impl Outbox for PostgresOutbox {
         let dead = part(|verdict| matches!(verdict, Verdict::Dead { .. }));
         if !dead.is_empty() {
             let tell = |settlement: &&Settlement| match &settlement.verdict {
-                Verdict::Dead { reason, error } => (reason.as_str(), error.replace('\0', "\u{fffd}")),
+                Verdict::Dead { reason, error, .. } => (reason.as_str(), error.replace('\0', "\u{fffd}")),
                 _ => ("", String::new()),
             };
             let (reasons, errors): (Vec<&'static str>, Vec<String>) = dead.iter().map(tell).unzip();
             let query = || {
                 let query = sql.outbox_bury.query().bind(*worker.as_uuid()).bind(ids(&dead));
-                query.bind(claims(&dead)).bind(reasons.clone()).bind(errors.clone())
+                let query = query.bind(claims(&dead)).bind(reasons.clone()).bind(errors.clone());
+                bind_handlers(query, &dead)
             };
             note(&dead, self.0.commit(Commit::DeadLetter, query).await?)?;
+            if dead.iter().any(|settlement| !settlement.verdict.handlers().is_empty()) {
+                self.0.notices.bump_stored();
+            }
+        }
+        let failed = part(|verdict| matches!(verdict, Verdict::HandlerFailed { .. }));
+        if !failed.is_empty() {
+            let letter = |settlement: &&Settlement| match &settlement.verdict {
+                Verdict::HandlerFailed { letter } => *letter.as_uuid(),
+                _ => Uuid::nil(),
+            };
+            let letters: Vec<Uuid> = failed.iter().map(letter).collect();
+            let query = || {
+                let query = sql.outbox_handler_failed.query().bind(*worker.as_uuid()).bind(ids(&failed));
+                query.bind(claims(&failed)).bind(letters.clone())
+            };
+            note(&failed, self.0.commit(Commit::DeadLetter, query).await?)?;
         }
         let mut counted = HashSet::with_capacity(settlements.len());
         let is_lost = |settlement: &&Settlement| {
@@ -251,6 +268,31 @@ fn bound(statement: &Statement, row: &OutboxRow) -> Query<'static, Postgres, PgA
     let query = query.bind(i32::try_from(row.trigger_depth).unwrap_or(i32::MAX)).bind(*row.trace.as_uuid());
     let query = query.bind(*row.request.as_uuid()).bind(row.parent.map(|id| *id.as_uuid()));
     query.bind(Time(row.occurred_at))
+}
+
+/// The events for those who handle dead letters: $6 to $16, each with the letter it tells of.
+fn bind_handlers(
+    query: Query<'static, Postgres, PgArguments>,
+    dead: &[&Settlement],
+) -> Query<'static, Postgres, PgArguments> {
+    let told: Vec<(Uuid, &OutboxRow)> = dead
+        .iter()
+        .flat_map(|dead| dead.verdict.handlers().iter().map(|row| (*dead.id.as_uuid(), row)))
+        .collect();
+    fn each<T>(told: &[(Uuid, &OutboxRow)], part: impl Fn(&OutboxRow) -> T) -> Vec<T> {
+        told.iter().map(|(_, row)| part(row)).collect()
+    }
+    let query = query.bind(told.iter().map(|(letter, _)| *letter).collect::<Vec<Uuid>>());
+    let query = query.bind(each(&told, |row| *row.id.as_uuid()));
+    let query = query.bind(each(&told, |row| row.kind.as_str()));
+    let query = query.bind(each(&told, |row| row.trigger.map(|id| *id.as_uuid())));
+    let query = query.bind(each(&told, |row| *row.script.as_uuid()));
+    let query = query.bind(each(&told, |row| row.payload.as_str().to_owned()));
+    let query = query.bind(each(&told, |row| i32::try_from(row.trigger_depth).unwrap_or(i32::MAX)));
+    let query = query.bind(each(&told, |row| *row.trace.as_uuid()));
+    let query = query.bind(each(&told, |row| *row.request.as_uuid()));
+    let query = query.bind(each(&told, |row| row.parent.map(|id| *id.as_uuid())));
+    query.bind(each(&told, |row| Time(row.occurred_at)))
 }
 
 fn count(limit: usize) -> i64 {

@@ -241,11 +241,24 @@ statements! {
                   DELETE FROM {s}.outbox o USING unnest($2::uuid[], $3::bigint[], $4::text[], $5::text[]) AS s (id, claim, reason, error)
                   WHERE o.id = ANY($2) AND o.id = s.id AND o.claim = s.claim AND o.worker = $1
                   RETURNING {o.row}, o.attempt, o.claim, s.reason, s.error
+              ), told AS (
+                  INSERT INTO {s}.outbox ({row}, run_at)
+                  SELECT h.id, gone.app, h.kind, h.trigger, h.script, h.payload, h.trigger_depth, h.trace, h.request, h.parent, h.occurred_at, now()
+                  FROM unnest($6::uuid[], $7::uuid[], $8::text[], $9::uuid[], $10::uuid[], $11::text[], $12::integer[], $13::uuid[], $14::uuid[],
+                      $15::uuid[], $16::timestamptz[])
+                  AS h (letter, id, kind, trigger, script, payload, trigger_depth, trace, request, parent, occurred_at) JOIN gone ON gone.id = h.letter
               ) INSERT INTO {s}.dead_letters ({row}, attempts, claim, reason, error, died_at)
               SELECT {row}, attempt, claim, reason, error, now() FROM gone
               ON CONFLICT (app, id) DO UPDATE SET attempts = excluded.attempts, reason = excluded.reason,
               error = excluded.error, died_at = excluded.died_at, claim = excluded.claim, resolution = NULL, resolved_at = NULL
               RETURNING id");
+    outbox_handler_failed = "WITH gone AS (
+                  DELETE FROM {s}.outbox o USING unnest($2::uuid[], $3::bigint[], $4::uuid[]) AS s (id, claim, letter)
+                  WHERE o.id = ANY($2) AND o.id = s.id AND o.claim = s.claim AND o.worker = $1 RETURNING o.id, o.app, s.letter
+              ), closed AS (
+                  UPDATE {s}.dead_letters d SET resolution = 'handler_failed', resolved_at = now() FROM gone
+                  WHERE d.app = gone.app AND d.id = gone.letter AND d.resolution IS NULL
+              ) SELECT id FROM gone";
     workers_gone = "UPDATE {s}.workers SET gone_at = now()
               WHERE gone_at IS NULL AND id <> $1 AND beat_at <= clock_timestamp() - $2 * interval '1 microsecond'
               AND EXISTS (SELECT 1 FROM {s}.workers me WHERE me.id = $1 AND me.gone_at IS NULL)";

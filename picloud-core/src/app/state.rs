@@ -15,7 +15,7 @@ use tokio::sync::{Mutex, watch};
 use super::AppRecord;
 use crate::catalog::{AppSnapshot, Catalog};
 use crate::guard::FanoutSource;
-use crate::outbox::{EventSource, Fanout, Revision};
+use crate::outbox::{EventSource, Fanout, OutboxRow, Revision};
 use crate::route::{RoutePatterns, RouteTable};
 use crate::script::ScriptRecord;
 use crate::trigger::{TriggerRecord, TriggerTable};
@@ -73,6 +73,12 @@ impl AppState {
     /// Every trigger, in no order.
     pub fn triggers(&self) -> impl Iterator<Item = &Arc<TriggerRecord>> {
         self.triggers.iter()
+    }
+
+    /// Who handles it when an event is given up: triggers with their scripts.
+    pub(crate) fn dead_letter_handlers(&self, row: &OutboxRow) -> Vec<(TriggerId, ScriptId)> {
+        let script = self.scripts.get(&row.script).map(|script| &script.name);
+        self.triggers.dead_letter_handlers(row, script).collect()
     }
 
     /// A trigger by id.

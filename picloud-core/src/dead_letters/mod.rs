@@ -1,11 +1,15 @@
 //! The dead letters room: what was given up, to be looked into, sent again or closed.
 //!
-//! Lacks `types` and `suite`: letters are kept by the [outbox](crate::outbox), with the rows that they were and may be again.
-//! Lacks `event` too, since nothing watches letters yet.
+//! Lacks `suite`: letters are kept by the [outbox](crate::outbox), with the rows that they were and may be again.
 
+mod event;
 mod script;
+mod types;
 
+pub use event::DeadLetterEvent;
+pub(crate) use event::letter_of;
 pub(crate) use script::module as script_module;
+pub use types::DeadLetterTrigger;
 
 use crate::authz::{Capability, PrincipalKind};
 use crate::outbox::{Outbox, Resolution};
@@ -33,7 +37,7 @@ pub(crate) async fn resolve(
     id: EventId,
     resolution: Resolution,
 ) -> Result<()> {
-    if resolution == Resolution::Replayed {
+    if matches!(resolution, Resolution::Replayed | Resolution::HandlerFailed) {
         return Err(invalid_resolution(resolution.as_str()));
     }
     outbox.resolve(app, id, resolution).await

@@ -10,14 +10,15 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 use super::dispatcher::Settled;
-use super::{Claimed, DeadLetterReason, EventKind, Settlement, Verdict, WorkerId, request};
+use super::{Claimed, DeadLetterReason, EventKind, OutboxRow, Settlement, Verdict, WorkerId, request};
 use crate::app::{AppState, Apps};
 use crate::authz::{Principal, PrincipalKind, PrincipalResolver};
+use crate::dead_letters::{DeadLetterEvent, letter_of};
 use crate::execution::{EventDelivery, FailureClass, Invocation, Outcome};
 use crate::executor::LocalExecutor;
 use crate::ids::random_u16;
 use crate::trigger::{Registrant, RetryPolicy, TriggerKind};
-use crate::{ExecutionId, metric};
+use crate::{Clock, EventId, ExecutionId, metric};
 
 /// How soon an event is tried again for which there was no room.
 const NO_ROOM: Duration = Duration::from_millis(100);
@@ -66,6 +67,9 @@ pub(crate) struct Courier {
     pub(crate) principals: Option<Arc<dyn PrincipalResolver>>,
     /// For what has no trigger, or one that is not to be found.
     pub(crate) retry: RetryPolicy,
+    /// How many events may lie between the first cause and a handler.
+    pub(crate) max_depth: u32,
+    pub(crate) clock: Arc<dyn Clock>,
     pub(crate) next_thread: Arc<AtomicUsize>,
 }
 
@@ -116,8 +120,9 @@ impl Courier {
     pub(super) async fn deliver(&self, claimed: &Claimed) -> Verdict {
         match self.prepare(claimed).await {
             Ok((invocation, retry)) => {
+                let execution = invocation.execution;
                 let outcome = self.executor.run(invocation).await;
-                verdict_of(claimed, &outcome, &retry)
+                self.verdict_of(claimed, &outcome, &retry, execution)
             }
             Err(verdict) => verdict,
         }
@@ -140,7 +145,7 @@ impl Courier {
             EventKind::Unknown => return Err(not_here()),
             EventKind::Http => {
                 let (request, sender) = request::from_payload(&row.payload).map_err(|error| {
-                    Verdict::Dead { reason: DeadLetterReason::Failed, error: error.to_string() }
+                    self.give_up(claimed, DeadLetterReason::Failed, error.to_string(), None)
                 })?;
                 invocation = invocation.request(request);
                 invocation.principal = match sender {
@@ -152,7 +157,7 @@ impl Courier {
                     None => None,
                 };
             }
-            EventKind::Kv | EventKind::Docs | EventKind::Pubsub | EventKind::Cron => {
+            EventKind::Kv | EventKind::Docs | EventKind::Pubsub | EventKind::Cron | EventKind::DeadLetter => {
                 if let Some(registrant) = registrant {
                     invocation.principal = Some(self.principal_now(claimed, &registrant).await?);
                 }
@@ -205,13 +210,14 @@ impl Courier {
             {
                 Ok(Arc::new(principal))
             }
-            Ok(_) => Err(dead(
+            Ok(_) => Err(self.give_up(
                 claimed,
                 DeadLetterReason::RegistrantInvalid,
                 format!(
                     "{:?}, as whom the script would run, is gone or has no role in the app any more",
                     registrant.id
                 ),
+                None,
             )),
             Err(error) => {
                 tracing::warn!(%error, registrant = registrant.id, event = %claimed.row.id, "an event waits since its principal cannot be looked up");
@@ -226,10 +232,120 @@ impl Courier {
         let trigger =
             claimed.row.trigger.and_then(|id| app.as_ref().and_then(|app| app.trigger(id).cloned()));
         let retry = trigger.map_or(self.retry, |trigger| trigger.retry);
-        if claimed.attempt >= retry.max_attempts {
-            return dead(claimed, DeadLetterReason::Crash, "the process died while the handler ran".into());
+        if claimed.attempt >= retry.max_attempts || claimed.row.kind == EventKind::DeadLetter {
+            let error = "the process died while the handler ran".to_owned();
+            return self.give_up(claimed, DeadLetterReason::Crash, error, None);
         }
         Verdict::Retry { after: retry.wait_with(claimed.attempt, random_u16()) }
+    }
+
+    fn verdict_of(
+        &self,
+        claimed: &Claimed,
+        outcome: &Outcome,
+        retry: &RetryPolicy,
+        execution: ExecutionId,
+    ) -> Verdict {
+        let failure = match &outcome.result {
+            Ok(_) => return Verdict::Done,
+            Err(failure) => failure,
+        };
+        match failure.class {
+            FailureClass::Overloaded => {
+                // Not all at one moment again.
+                let after = NO_ROOM + NO_ROOM.mul_f64(f64::from(random_u16()) / f64::from(u16::MAX));
+                Verdict::Release { after }
+            }
+            // Stopped by shutdown: nobody's fault, so it is never a dead letter for that. An attempt that began stays
+            // counted all the same: it may have done something.
+            FailureClass::Cancelled if outcome.began => Verdict::Retry { after: Duration::ZERO },
+            FailureClass::Cancelled => Verdict::Release { after: Duration::ZERO },
+            _ if claimed.attempt >= retry.max_attempts || claimed.row.kind == EventKind::DeadLetter => {
+                self.give_up(claimed, DeadLetterReason::Failed, failure.to_string(), Some(execution))
+            }
+            _ => {
+                metric::count!("picloud_outbox_retries_total");
+                Verdict::Retry { after: retry.wait_with(claimed.attempt, random_u16()) }
+            }
+        }
+    }
+
+    /// The end of an event: a dead letter, or, of a handler of dead letters, the end of its letter.
+    fn give_up(
+        &self,
+        claimed: &Claimed,
+        reason: DeadLetterReason,
+        error: String,
+        execution: Option<ExecutionId>,
+    ) -> Verdict {
+        let row = &claimed.row;
+        // A script chooses the text; databases do not take every character.
+        let mut error = error.replace('\0', "\u{fffd}");
+        error.truncate(error.floor_char_boundary(MAX_ERROR_BYTES));
+        if row.kind == EventKind::DeadLetter {
+            metric::count!("picloud_outbox_failed_handlers_total");
+            tracing::warn!(
+                app = %row.app, event = %row.id, %reason, error, "a handler of a dead letter failed; it is not tried again"
+            );
+            return letter_of(&row.payload).map_or(Verdict::Drop, |letter| Verdict::HandlerFailed { letter });
+        }
+        metric::count!("picloud_outbox_dead_letters_total");
+        tracing::warn!(
+            app = %row.app, event = %row.id, attempts = claimed.attempt, %reason, error,
+            "an event was given up: it is a dead letter now"
+        );
+        let handlers = self.handlers(claimed, reason, &error, execution);
+        Verdict::Dead { reason, error, handlers }
+    }
+
+    /// The events for those who handle dead letters.
+    fn handlers(
+        &self,
+        claimed: &Claimed,
+        reason: DeadLetterReason,
+        error: &str,
+        execution: Option<ExecutionId>,
+    ) -> Vec<OutboxRow> {
+        let row = &claimed.row;
+        let found = self.apps.get(row.app).map(|app| app.dead_letter_handlers(row)).unwrap_or_default();
+        if found.is_empty() {
+            return Vec::new();
+        }
+        let trigger_depth = row.trigger_depth.saturating_add(1);
+        if trigger_depth > self.max_depth {
+            metric::count!("picloud_outbox_loops_total");
+            tracing::warn!(
+                app = %row.app, event = %row.id, trigger_depth,
+                "handlers of a dead letter are not run: too many events lie between the first cause and this one"
+            );
+            return Vec::new();
+        }
+        let now = self.clock.now();
+        let payload = DeadLetterEvent {
+            id: row.id,
+            source: row.kind,
+            trigger_id: row.trigger,
+            script_id: row.script,
+            attempts: claimed.attempt,
+            reason,
+            error,
+            first_at: row.occurred_at,
+            last_at: now,
+            event: &row.payload,
+        }
+        .to_json();
+        let told = found.into_iter().map(|(trigger, script)| OutboxRow {
+            id: EventId::new(),
+            kind: EventKind::DeadLetter,
+            trigger: Some(trigger),
+            script,
+            payload: payload.clone(),
+            trigger_depth,
+            parent: execution,
+            occurred_at: now,
+            ..row.clone()
+        });
+        told.collect()
     }
 }
 
@@ -240,46 +356,9 @@ fn not_here() -> Verdict {
 /// Longest text of a failure that is kept with a dead letter, in bytes.
 const MAX_ERROR_BYTES: usize = 4_096;
 
-fn dead(claimed: &Claimed, reason: DeadLetterReason, error: String) -> Verdict {
-    metric::count!("picloud_outbox_dead_letters_total");
-    // A script chooses the text; databases do not take every character.
-    let mut error = error.replace('\0', "\u{fffd}");
-    error.truncate(error.floor_char_boundary(MAX_ERROR_BYTES));
-    tracing::warn!(
-        app = %claimed.row.app, event = %claimed.row.id, attempts = claimed.attempt, %reason, error,
-        "an event was given up: it is a dead letter now"
-    );
-    Verdict::Dead { reason, error }
-}
-
 /// Nobody wants the event any more.
 fn gone(what: &'static str, claimed: &Claimed) -> Verdict {
     metric::count!("picloud_outbox_dropped_total");
     tracing::info!(app = %claimed.row.app, event = %claimed.row.id, "an event was dropped: {what} is gone");
     Verdict::Drop
-}
-
-fn verdict_of(claimed: &Claimed, outcome: &Outcome, retry: &RetryPolicy) -> Verdict {
-    let failure = match &outcome.result {
-        Ok(_) => return Verdict::Done,
-        Err(failure) => failure,
-    };
-    match failure.class {
-        FailureClass::Overloaded => {
-            // Not all at one moment again.
-            let after = NO_ROOM + NO_ROOM.mul_f64(f64::from(random_u16()) / f64::from(u16::MAX));
-            Verdict::Release { after }
-        }
-        // Stopped by shutdown: nobody's fault, so it is never a dead letter for that. An attempt that began stays
-        // counted all the same: it may have done something.
-        FailureClass::Cancelled if outcome.began => Verdict::Retry { after: Duration::ZERO },
-        FailureClass::Cancelled => Verdict::Release { after: Duration::ZERO },
-        _ if claimed.attempt >= retry.max_attempts => {
-            dead(claimed, DeadLetterReason::Failed, failure.to_string())
-        }
-        _ => {
-            metric::count!("picloud_outbox_retries_total");
-            Verdict::Retry { after: retry.wait_with(claimed.attempt, random_u16()) }
-        }
-    }
 }

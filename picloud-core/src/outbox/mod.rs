@@ -58,7 +58,9 @@ pub fn too_early(scheduled_for: Timestamp) -> Error {
 ///   worker is reported and changes nothing.
 /// - A letter is replayed, or resolved, once: of concurrent calls one succeeds. Its row is there exactly when it is
 ///   marked; the row keeps id and contents, and its claim numbers go on.
-/// - All that a verdict does to a row is one commit: a dead letter is written exactly when its row is removed.
+/// - All that a verdict does to a row is one commit: a dead letter is written exactly when its row is removed, and so are
+///   the events for those who handle dead letters.
+/// - A handler that fails closes its letter only if it is open, and in its own app.
 /// - [`Verdict::Release`] gives the attempt back; [`Verdict::Retry`] does not.
 /// - [`take_over`](Outbox::take_over) hands the rows of workers that were silent for `lease` to this worker, each under a
 ///   new claim number and without counting an attempt. Rows of workers that beat in time are never taken.

@@ -31,6 +31,8 @@ pub enum EventKind {
     Pubsub,
     /// A scheduled time; the payload is `schedule`, `timezone`, `scheduled_for` and `fired_at`.
     Cron,
+    /// An event that was given up; the payload is a [`DeadLetterEvent`](crate::dead_letters::DeadLetterEvent).
+    DeadLetter,
     /// A request to an async route.
     Http,
     /// A kind that this version does not know: written by a newer one, and left to nodes that know it.
@@ -46,6 +48,7 @@ impl EventKind {
             EventKind::Docs => "docs",
             EventKind::Pubsub => "pubsub",
             EventKind::Cron => "cron",
+            EventKind::DeadLetter => "dead_letter",
             EventKind::Http => "http",
             EventKind::Unknown => "unknown",
         }
@@ -58,6 +61,7 @@ impl EventKind {
             "docs" => EventKind::Docs,
             "pubsub" => EventKind::Pubsub,
             "cron" => EventKind::Cron,
+            "dead_letter" => EventKind::DeadLetter,
             "http" => EventKind::Http,
             _ => EventKind::Unknown,
         }
@@ -156,9 +160,27 @@ pub enum Verdict {
         reason: DeadLetterReason,
         /// The last failure, for people.
         error: String,
+        /// The events of this for triggers that watch dead letters, due at once. Stored with the letter, and not without it.
+        handlers: Vec<OutboxRow>,
+    },
+    /// The handler of a dead letter failed: the row is removed, and its letter, if it is still open, is
+    /// [`Resolution::HandlerFailed`].
+    HandlerFailed {
+        /// The letter, of the app of the row.
+        letter: EventId,
     },
     /// Nobody wants it any more, since its trigger or script is gone: the row is removed.
     Drop,
+}
+
+impl Verdict {
+    /// The events that are stored along.
+    pub fn handlers(&self) -> &[OutboxRow] {
+        match self {
+            Verdict::Dead { handlers, .. } => handlers,
+            _ => &[],
+        }
+    }
 }
 
 /// Why an event was given up.
@@ -229,10 +251,13 @@ pub enum Resolution {
     Ignored,
     /// A script did what was to be done.
     HandledByScript,
+    /// A script that handles dead letters failed.
+    HandlerFailed,
 }
 
 impl Resolution {
-    const ALL: [Self; 3] = [Resolution::Replayed, Resolution::Ignored, Resolution::HandledByScript];
+    const ALL: [Self; 4] =
+        [Resolution::Replayed, Resolution::Ignored, Resolution::HandledByScript, Resolution::HandlerFailed];
 
     /// The word for it in storage and for scripts.
     pub const fn as_str(self) -> &'static str {
@@ -240,6 +265,7 @@ impl Resolution {
             Resolution::Replayed => "replayed",
             Resolution::Ignored => "ignored",
             Resolution::HandledByScript => "handled_by_script",
+            Resolution::HandlerFailed => "handler_failed",
         }
     }
 

@@ -184,6 +184,8 @@ impl PicloudBuilder {
             executor: executor.clone(),
             principals: self.principals.clone(),
             retry: config.triggers.retry,
+            max_depth: config.triggers.max_depth,
+            clock: clock.clone(),
             next_thread: Arc::default(),
         };
         let dispatcher = Dispatcher::new(self.backend.outbox(), courier, clock, config.dispatcher.clone());

@@ -3,8 +3,10 @@
 use std::borrow::Cow;
 use std::str::FromStr;
 
+use crate::dead_letters::DeadLetterTrigger;
 use crate::engine::MAX_TIMEOUT_SECONDS;
 use crate::execution::Position;
+use crate::outbox::EventKind;
 use crate::pubsub::PubsubTrigger;
 use crate::route::{DispatchMode, HostPattern, PatternError, RouteMethod, RoutePatterns};
 use crate::trigger::{CollectionOp, CollectionTrigger, CronTrigger, Missed, TriggerKind};
@@ -48,7 +50,7 @@ pub(crate) struct Mistake {
 const LATER: [&str; 3] = ["queue", "module", "every"];
 
 /// Sources of events of a later version.
-const LATER_SOURCES: [&str; 3] = ["files", "dead_letter", "email"];
+const LATER_SOURCES: [&str; 2] = ["files", "email"];
 
 /// Reads the directives at the top of a source. Blank lines and comments may stand between them; the first other
 /// line ends them. Every mistake is reported, not just the first.
@@ -163,7 +165,8 @@ fn route(line: &mut Line<'_>, directive: &Word<'_>) -> Result<RouteDirective, Mi
 }
 
 /// Sources of events, with what stands behind each.
-const SOURCES: &str = "on kv COLLECTION [OPS], on docs COLLECTION [OPS] or on pubsub TOPIC";
+const SOURCES: &str =
+    "on kv COLLECTION [OPS], on docs COLLECTION [OPS], on pubsub TOPIC or on dead_letter [KIND|*] [SCRIPT]";
 
 fn trigger<'a>(line: &mut Line<'a>, directive: &Word<'a>) -> Result<(TriggerDirective, Word<'a>), Mistake> {
     let usage = format!("a trigger reads: {SOURCES}, as in on kv orders:* insert,update");
@@ -174,6 +177,10 @@ fn trigger<'a>(line: &mut Line<'a>, directive: &Word<'a>) -> Result<(TriggerDire
             "directive.unavailable",
             format!("events of {:?} are not available in this version", source.text),
         ));
+    }
+    if source.text == "dead_letter" {
+        let letters = dead_letter(line)?;
+        return Ok((TriggerDirective { kind: TriggerKind::DeadLetter(letters), at: source.at }, source));
     }
     let read: fn(&mut Line<'a>, &Word<'a>) -> Result<TriggerKind, Mistake> = match source.text {
         "kv" => |line, glob| collection_trigger(line, glob).map(TriggerKind::Kv),
@@ -188,6 +195,23 @@ fn trigger<'a>(line: &mut Line<'a>, directive: &Word<'a>) -> Result<(TriggerDire
     let what = line.next().ok_or_else(incomplete)?;
     let kind = read(line, &what)?;
     Ok((TriggerDirective { kind, at: what.at }, what))
+}
+
+fn dead_letter(line: &mut Line<'_>) -> Result<DeadLetterTrigger, Mistake> {
+    let mut letters = DeadLetterTrigger::default();
+    let Some(source) = line.next() else { return Ok(letters) };
+    if source.text != "*" {
+        let kind = EventKind::from_word(source.text);
+        if matches!(kind, EventKind::Unknown | EventKind::DeadLetter) {
+            return Err(source.mistake(
+                "trigger.invalid_source",
+                format!("{:?} is not a kind of event that is given up; kv, docs, pubsub, cron, http or * stands here", source.text),
+            ));
+        }
+        letters.source = Some(kind);
+    }
+    letters.script = line.next().map(|script| script.parsed()).transpose()?;
+    Ok(letters)
 }
 
 fn cron<'a>(line: &mut Line<'a>, directive: &Word<'a>) -> Result<(TriggerDirective, Word<'a>), Mistake> {
@@ -374,7 +398,7 @@ mod tests {
     #[test]
     fn triggers_and_async_routes_are_read() {
         let (found, mistakes) = parse(
-            "//! on kv orders:* insert,update\n//! on kv *\n//! on docs * create\n//! on pubsub order.*\n//! cron \"0 30 8 * * MON-FRI\" Europe/Paris skip\n//! cron @hourly\n//! route POST /hook async",
+            "//! on kv orders:* insert,update\n//! on kv *\n//! on docs * create\n//! on pubsub order.*\n//! cron \"0 30 8 * * MON-FRI\" Europe/Paris skip\n//! cron @hourly\n//! on dead_letter\n//! on dead_letter pubsub resize\n//! route POST /hook async",
         );
         assert_eq!(mistakes, []);
         let kinds: Vec<_> = found.triggers.iter().map(|trigger| trigger.kind.to_string()).collect();
@@ -386,7 +410,9 @@ mod tests {
                 "docs * create",
                 "pubsub order.*",
                 "cron \"0 30 8 * * MON-FRI\" Europe/Paris skip",
-                "cron \"@hourly\" UTC"
+                "cron \"@hourly\" UTC",
+                "dead_letter *",
+                "dead_letter pubsub resize"
             ]
         );
         assert_eq!(found.routes[0].dispatch_mode, DispatchMode::Async);

@@ -49,6 +49,15 @@ impl ScriptName {
     }
 }
 
+impl std::str::FromStr for ScriptName {
+    type Err = Error;
+
+    /// As [`ScriptName::new`].
+    fn from_str(text: &str) -> Result<Self> {
+        ScriptName::new(text)
+    }
+}
+
 impl fmt::Display for ScriptName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

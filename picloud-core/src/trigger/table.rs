@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use super::collection::CollectionTable;
 use super::{TriggerKind, TriggerRecord};
-use crate::TriggerId;
-use crate::outbox::{EventSource, Fanout, FanoutRow, Revision};
+use crate::dead_letters::DeadLetterTrigger;
+use crate::outbox::{EventSource, Fanout, FanoutRow, OutboxRow, Revision};
 use crate::pubsub::{PUBLISH, TopicPattern};
+use crate::script::ScriptName;
+use crate::{ScriptId, TriggerId};
 
 /// Matches writes against an app's triggers. Immutable, part of the app's snapshot.
 #[derive(Debug)]
@@ -17,6 +19,7 @@ pub(crate) struct TriggerTable {
     kv: CollectionTable,
     docs: CollectionTable,
     pubsub: Vec<(TopicPattern, FanoutRow)>,
+    dead_letters: Vec<(DeadLetterTrigger, TriggerId, ScriptId)>,
     /// What a write takes along that nothing matches: shared, so that it costs nothing.
     nothing: Arc<Fanout>,
 }
@@ -29,6 +32,7 @@ impl TriggerTable {
             kv: CollectionTable::default(),
             docs: CollectionTable::default(),
             pubsub: Vec::new(),
+            dead_letters: Vec::new(),
             nothing: Arc::new(Fanout { revision: Some(revision), rows: Vec::new() }),
         };
         for trigger in triggers {
@@ -48,6 +52,7 @@ impl TriggerTable {
             TriggerKind::Pubsub(pubsub) => {
                 self.pubsub.push((pubsub.topic.clone(), FanoutRow { op: PUBLISH, trigger: id, script }));
             }
+            TriggerKind::DeadLetter(letters) => self.dead_letters.push((letters.clone(), id, script)),
             // The scheduler looks for these by itself.
             TriggerKind::Cron(_) | TriggerKind::Unknown => {}
         }
@@ -60,6 +65,16 @@ impl TriggerTable {
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<TriggerRecord>> {
         self.by_id.values()
+    }
+
+    /// Who handles it when an event is given up whose script has this name.
+    pub(crate) fn dead_letter_handlers(
+        &self,
+        row: &OutboxRow,
+        script: Option<&ScriptName>,
+    ) -> impl Iterator<Item = (TriggerId, ScriptId)> {
+        let watching = self.dead_letters.iter().filter(move |(letters, ..)| letters.matches(row, script));
+        watching.map(|(_, trigger, script)| (*trigger, *script))
     }
 
     /// The rows that a write must take along.
@@ -85,12 +100,12 @@ mod tests {
 
     use super::*;
     use crate::CollectionName;
+    use crate::Timestamp;
     use crate::authz::PrincipalKind;
     use crate::kv::{Key, KvOp};
     use crate::route::DispatchMode;
     use crate::script::Owner;
     use crate::trigger::{CollectionOp, KvTrigger, Registrant, RetryPolicy};
-    use crate::{ScriptId, Timestamp};
 
     fn trigger(glob: &str, ops: Vec<KvOp>, enabled: bool) -> TriggerRecord {
         TriggerRecord {

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{CollectionTrigger, CronTrigger, RetryPolicy};
 use crate::authz::{Principal, PrincipalKind};
+use crate::dead_letters::DeadLetterTrigger;
 use crate::docs::DocsOp;
 use crate::kv::KvOp;
 use crate::pubsub::PubsubTrigger;
@@ -66,6 +67,8 @@ pub enum TriggerKind {
     Pubsub(PubsubTrigger),
     /// Times.
     Cron(CronTrigger),
+    /// Events that are given up.
+    DeadLetter(DeadLetterTrigger),
     /// A kind that this version of picloud does not know: stored by a newer one. It matches nothing here, and what
     /// waits for it is left to nodes that know it.
     #[serde(other)]
@@ -80,6 +83,7 @@ impl TriggerKind {
             TriggerKind::Docs(_) => "docs",
             TriggerKind::Pubsub(_) => "pubsub",
             TriggerKind::Cron(_) => "cron",
+            TriggerKind::DeadLetter(_) => "dead_letter",
             TriggerKind::Unknown => "unknown",
         }
     }
@@ -94,6 +98,7 @@ impl std::fmt::Display for TriggerKind {
             TriggerKind::Docs(docs) => write!(f, " {docs}"),
             TriggerKind::Pubsub(pubsub) => write!(f, " {}", pubsub.topic),
             TriggerKind::Cron(cron) => write!(f, " {cron}"),
+            TriggerKind::DeadLetter(letters) => write!(f, " {letters}"),
             TriggerKind::Unknown => Ok(()),
         }
     }

@@ -121,3 +121,87 @@ async fn scripts_manage_dead_letters_for_those_who_may() {
         }
     }
 }
+
+/// Writes what it was told of a letter, and closes it if the event was that of key 1.
+const UNDERTAKER: &str = r#"
+    let letter = ctx.event.dead_letter;
+    kv::collection("seen").set(letter.event.key, letter);
+    if letter.event.key == "1" { dead_letters::resolve(letter.id, "handled_by_script"); }"#;
+
+#[tokio::test]
+async fn a_script_handles_what_was_given_up() {
+    let world = World::new().await;
+    world
+        .deploy(&[
+            ("broken", "//! on kv orders\nthrow `no luck`;"),
+            ("undertaker", &format!("//! on dead_letter kv broken\n{UNDERTAKER}")),
+            ("not_me", "//! on dead_letter pubsub\nkv::collection(\"seen\").set(\"wrong\", 1);"),
+            ("nor_me", "//! on dead_letter * undertaker\nkv::collection(\"seen\").set(\"wrong\", 1);"),
+        ])
+        .await;
+    for key in ["1", "2"] {
+        world.app.kv("orders").unwrap().set(key, &1).await.unwrap();
+    }
+    for _ in 0..6 {
+        world.after(Duration::from_secs(3_600)).await;
+    }
+    let letters = letters_of(&world.app).await;
+    assert_eq!(letters.len(), 2);
+    for letter in letters {
+        let key = letter.row.payload.to_value::<Value>().unwrap()["key"].as_str().unwrap().to_owned();
+        let seen = world.seen(&key).await.unwrap();
+        assert_eq!(seen["id"], json!(letter.row.id));
+        assert_eq!((&seen["source"], &seen["attempts"]), (&json!("kv"), &json!(5)));
+        assert_eq!(seen["script_id"], json!(letter.row.script));
+        assert_eq!(seen["trigger_id"], json!(letter.row.trigger));
+        assert!(seen["error"].as_str().unwrap().contains("no luck"));
+        let wanted = if key == "1" { Some(Resolution::HandledByScript) } else { None };
+        assert_eq!(
+            letter.resolution, wanted,
+            "a handler that succeeds leaves a letter open unless it closes it"
+        );
+    }
+    assert_eq!(world.seen("wrong").await, None);
+}
+
+#[tokio::test]
+async fn a_handler_of_dead_letters_that_fails_is_not_tried_again() {
+    let world = World::new().await;
+    world
+        .deploy(&[
+            ("broken", "//! on kv orders\nthrow `no luck`;"),
+            (
+                "undertaker",
+                "//! on dead_letter\nkv::collection(\"seen\").increment(\"runs\", 1); throw `nor I`;",
+            ),
+        ])
+        .await;
+    world.app.kv("orders").unwrap().set("1", &1).await.unwrap();
+    for _ in 0..12 {
+        world.after(Duration::from_secs(3_600)).await;
+    }
+    let letters = letters_of(&world.app).await;
+    assert_eq!(letters.len(), 1, "a failing handler makes no letter of its own: {letters:?}");
+    assert_eq!(letters[0].resolution, Some(Resolution::HandlerFailed));
+    assert_eq!(world.seen("runs").await, Some(json!(1)));
+    assert_eq!(world.app.waiting_events(10).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn handlers_of_dead_letters_are_cut_where_loops_are() {
+    let mut config = PicloudConfig::default();
+    config.triggers.max_depth = 1;
+    let world = World::with(config, None).await;
+    world
+        .deploy(&[
+            ("broken", "//! on kv orders\nthrow `no luck`;"),
+            ("undertaker", "//! on dead_letter\nkv::collection(\"seen\").increment(\"runs\", 1);"),
+        ])
+        .await;
+    world.app.kv("orders").unwrap().set("1", &1).await.unwrap();
+    for _ in 0..6 {
+        world.after(Duration::from_secs(3_600)).await;
+    }
+    assert_eq!(letters_of(&world.app).await.len(), 1);
+    assert_eq!(world.seen("runs").await, None);
+}

@@ -45,6 +45,8 @@ struct Notes {
     heirs: BTreeSet<WorkerId>,
     told: BTreeSet<WorkerId>,
     letters: Vec<DeadLetter>,
+    /// Letters whose handlers failed.
+    failed: BTreeSet<EventId>,
 }
 
 #[derive(Debug, Clone)]
@@ -357,7 +359,11 @@ impl Outbox for WrongOutbox {
                 }
             }
         }
-        Ok(self.inner.dead_letter(app, id).await?.filter(|_| !self.is(Wrong::OneLetterIsNone)))
+        let mut letter = self.inner.dead_letter(app, id).await?;
+        if self.is(Wrong::FailedHandlersReopen) && self.notes().failed.contains(&id) {
+            letter = letter.map(|letter| letter.resolved(Resolution::HandlerFailed, self.clock.now()));
+        }
+        Ok(letter.filter(|_| !self.is(Wrong::OneLetterIsNone)))
     }
 
     async fn open_dead_letters(&self, app: AppId) -> Result<u64> {

@@ -6,7 +6,10 @@ use super::settle::dead;
 use super::{Events, assert_noticed};
 use crate::catalog::CatalogChange;
 use crate::conformance::{Case, World, case_list, together};
-use crate::outbox::{DeadLetter, DeadLetterListOptions, OutboxRow, Resolution, Revision, Verdict};
+use crate::outbox::{
+    Claimed, DeadLetter, DeadLetterListOptions, DeadLetterReason, EventKind, OutboxRow, Resolution, Revision,
+    Verdict, WorkerId,
+};
 use crate::page::Cursor;
 use crate::{Error, EventId, Result, ScriptId};
 
@@ -32,6 +35,12 @@ pub(super) fn cases() -> Vec<Case> {
         letters_of_another_app_are_not_resolved,
         old_letters_are_forgotten_open_or_not,
         letters_are_forgotten_up_to_the_limit,
+        events_for_handlers_are_stored_with_a_letter,
+        events_for_handlers_are_noticed,
+        a_lost_death_stores_no_events_for_handlers,
+        a_failed_handler_closes_its_letter,
+        a_failed_handler_leaves_a_closed_letter_as_it_is,
+        a_failed_handler_closes_no_letter_of_another_app,
     ]
 }
 
@@ -297,5 +306,98 @@ async fn letters_are_forgotten_up_to_the_limit(world: World) -> Result<()> {
     let now = events.world.now();
     assert_eq!(events.outbox.forget_dead_letters(now, 2).await?, 2);
     assert_eq!(events.letters(10).await?.len(), 3);
+    Ok(())
+}
+
+/// The death of an event that these are told of.
+fn dead_with(handlers: Vec<OutboxRow>) -> Verdict {
+    Verdict::Dead { reason: DeadLetterReason::Failed, error: "no luck".into(), handlers }
+}
+
+fn handler(events: &Events) -> OutboxRow {
+    OutboxRow { kind: EventKind::DeadLetter, ..events.row() }
+}
+
+async fn events_for_handlers_are_stored_with_a_letter(world: World) -> Result<()> {
+    let events = Events::new(world).await?;
+    let worker = events.worker().await?;
+    events.store(2).await?;
+    let claimed = events.claim(worker).await?;
+    let told =
+        [vec![handler(&events), OutboxRow { parent: None, ..handler(&events) }], vec![handler(&events)]];
+    let settlements: Vec<_> = claimed
+        .iter()
+        .zip(&told)
+        .map(|(claimed, told)| super::settlement(claimed, dead_with(told.clone())))
+        .collect();
+    assert_eq!(events.outbox.settle(worker, &settlements).await?, []);
+    assert_eq!(events.letters(10).await?.len(), 2);
+    let mut due: Vec<_> = events.claim(worker).await?.into_iter().map(|claimed| claimed.row).collect();
+    let mut wanted = told.concat();
+    due.sort_by_key(|row| row.id);
+    wanted.sort_by_key(|row| row.id);
+    assert_eq!(due, wanted, "due at once, as they were given");
+    Ok(())
+}
+
+async fn events_for_handlers_are_noticed(world: World) -> Result<()> {
+    let events = Events::new(world).await?;
+    let worker = events.worker().await?;
+    events.store(1).await?;
+    let claimed = events.claim_one(worker).await?;
+    let mut notices = events.outbox.notices();
+    notices.mark_unchanged();
+    events.settle(worker, &claimed, dead_with(vec![handler(&events)])).await?;
+    assert_noticed(notices).await;
+    Ok(())
+}
+
+async fn a_lost_death_stores_no_events_for_handlers(world: World) -> Result<()> {
+    let events = Events::new(world).await?;
+    let (worker, other) = (events.worker().await?, events.worker().await?);
+    events.store(1).await?;
+    let claimed = events.claim_one(worker).await?;
+    assert!(!events.settle(other, &claimed, dead_with(vec![handler(&events)])).await?, "not theirs");
+    assert_eq!(events.waiting().await?, [claimed.row.id]);
+    Ok(())
+}
+
+/// A letter, and its handler at work.
+async fn with_handled_letter(world: World) -> Result<(Events, EventId, WorkerId, Claimed)> {
+    let (events, ids) = with_letters(world, 1).await?;
+    let worker = events.worker().await?;
+    events.outbox.enqueue(&handler(&events)).await?;
+    let claimed = events.claim_one(worker).await?;
+    Ok((events, ids[0], worker, claimed))
+}
+
+async fn a_failed_handler_closes_its_letter(world: World) -> Result<()> {
+    let (events, id, worker, claimed) = with_handled_letter(world).await?;
+    assert!(events.settle(worker, &claimed, Verdict::HandlerFailed { letter: id }).await?);
+    assert_eq!(events.waiting().await?, [], "it is not tried again");
+    let letter = letter(&events, id).await?;
+    assert_eq!(letter.resolution, Some(Resolution::HandlerFailed));
+    assert!(letter.resolved_at.is_some());
+    assert_eq!(events.letters(10).await?.len(), 1, "the handler makes no letter");
+    Ok(())
+}
+
+async fn a_failed_handler_leaves_a_closed_letter_as_it_is(world: World) -> Result<()> {
+    let (events, id, worker, claimed) = with_handled_letter(world).await?;
+    events.outbox.resolve(events.app, id, Resolution::HandledByScript).await?;
+    assert!(events.settle(worker, &claimed, Verdict::HandlerFailed { letter: id }).await?);
+    assert_eq!(events.waiting().await?, []);
+    assert_eq!(letter(&events, id).await?.resolution, Some(Resolution::HandledByScript));
+    Ok(())
+}
+
+async fn a_failed_handler_closes_no_letter_of_another_app(world: World) -> Result<()> {
+    let (events, ids) = with_letters(world, 1).await?;
+    let other = events.world.app().await?;
+    let worker = events.worker().await?;
+    events.outbox.enqueue(&OutboxRow { app: other, ..handler(&events) }).await?;
+    let claimed = events.claim_one(worker).await?;
+    assert!(events.settle(worker, &claimed, Verdict::HandlerFailed { letter: ids[0] }).await?);
+    assert_eq!(letter(&events, ids[0]).await?.resolution, None);
     Ok(())
 }

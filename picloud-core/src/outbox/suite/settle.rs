@@ -31,7 +31,7 @@ pub(super) fn cases() -> Vec<Case> {
 }
 
 pub(super) fn dead(error: &str) -> Verdict {
-    Verdict::Dead { reason: DeadLetterReason::Failed, error: error.to_owned() }
+    Verdict::Dead { reason: DeadLetterReason::Failed, error: error.to_owned(), handlers: Vec::new() }
 }
 
 async fn a_done_row_is_gone(world: World) -> Result<()> {
@@ -100,7 +100,11 @@ async fn a_dead_letter_keeps_everything(world: World) -> Result<()> {
     let claimed = events.claim_one(worker).await?;
     events.settle(worker, &claimed, retry_now()).await?;
     let claimed = events.claim_one(worker).await?;
-    let verdict = Verdict::Dead { reason: DeadLetterReason::Crash, error: "it \"died\" ü".into() };
+    let verdict = Verdict::Dead {
+        reason: DeadLetterReason::Crash,
+        error: "it \"died\" ü".into(),
+        handlers: Vec::new(),
+    };
     events.settle(worker, &claimed, verdict).await?;
     let letters = events.letters(10).await?;
     assert_eq!(letters.len(), 1);
@@ -268,7 +272,9 @@ async fn dead_letters_keep_every_reason(world: World) -> Result<()> {
     for reason in reasons {
         events.store(1).await?;
         let claimed = events.claim_one(worker).await?;
-        events.settle(worker, &claimed, Verdict::Dead { reason, error: String::new() }).await?;
+        events
+            .settle(worker, &claimed, Verdict::Dead { reason, error: String::new(), handlers: Vec::new() })
+            .await?;
     }
     let letters = events.letters(10).await?;
     let found: BTreeSet<_> = letters.iter().map(|letter| letter.reason.as_str()).collect();

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use picloud_core::Result;
-use picloud_core::outbox::{DeadLetter, DeadLetterReason, OutboxRow, Settlement, Verdict, WorkerId};
+use picloud_core::outbox::{
+    DeadLetter, DeadLetterReason, OutboxRow, Resolution, Settlement, Verdict, WorkerId,
+};
 
 use super::{Held, Wrong, WrongOutbox, YEAR};
 
@@ -70,6 +72,9 @@ impl WrongOutbox {
             _ => (),
         }
         let row = held.map(|held| held.shown.row);
+        if let Verdict::HandlerFailed { letter } = &verdict {
+            self.notes().failed.insert(*letter);
+        }
         let verdict = match (self.wrong, verdict) {
             (Some(Wrong::DoneLeavesTheRow), Verdict::Done)
             | (Some(Wrong::RetryLeavesTheRowWithItsWorker), Verdict::Retry { .. }) => return Ok(true),
@@ -77,7 +82,7 @@ impl WrongOutbox {
             | (Some(Wrong::ReleaseLosesTheRow), Verdict::Release { .. })
             | (Some(Wrong::TheDeadAreForgotten), Verdict::Dead { .. }) => Verdict::Done,
             (Some(Wrong::DropBuries), Verdict::Drop) => {
-                Verdict::Dead { reason: DeadLetterReason::Failed, error: String::new() }
+                Verdict::Dead { reason: DeadLetterReason::Failed, error: String::new(), handlers: Vec::new() }
             }
             (Some(Wrong::RetryGivesTheAttemptBack), Verdict::Retry { after }) => Verdict::Release { after },
             (Some(Wrong::ReleaseKeepsTheAttempt), Verdict::Release { after }) => Verdict::Retry { after },
@@ -88,16 +93,38 @@ impl WrongOutbox {
             (Some(Wrong::ReleaseIsDueAtOnce), Verdict::Release { .. }) => {
                 Verdict::Release { after: Duration::ZERO }
             }
-            (Some(Wrong::TheDeadStay), Verdict::Dead { reason, error }) => {
+            (Some(Wrong::TheDeadStay), Verdict::Dead { reason, error, .. }) => {
                 self.write_letter(row.clone(), reason, error);
                 Verdict::Release { after: Duration::ZERO }
+            }
+            (Some(Wrong::HandlersAreForgotten), Verdict::Dead { reason, error, .. }) => {
+                Verdict::Dead { reason, error, handlers: Vec::new() }
+            }
+            (Some(Wrong::HandlersAreStoredAnyway), Verdict::Dead { handlers, .. }) => {
+                for row in &handlers {
+                    self.inner.enqueue(row).await?;
+                }
+                Verdict::Dead { reason: DeadLetterReason::Failed, error: String::new(), handlers: Vec::new() }
+            }
+            (Some(Wrong::FailedHandlersAreDone), Verdict::HandlerFailed { .. }) => Verdict::Done,
+            (Some(Wrong::FailedHandlersStay), Verdict::HandlerFailed { letter }) => {
+                if let Some(row) = &row {
+                    self.inner.resolve(row.app, letter, Resolution::HandlerFailed).await?;
+                }
+                return Ok(true);
+            }
+            (Some(Wrong::FailedHandlersCloseAnyLetter), Verdict::HandlerFailed { letter }) => {
+                for app in self.apps() {
+                    drop(self.inner.resolve(app, letter, Resolution::HandlerFailed).await);
+                }
+                Verdict::Done
             }
             (_, verdict) => verdict,
         };
         let lost =
             self.inner.settle(owner, &[Settlement { id, claim: real, verdict: verdict.clone() }]).await?;
         match (self.wrong, verdict) {
-            (Some(Wrong::EveryDeathIsALetter), Verdict::Dead { reason, error }) if !lost.is_empty() => {
+            (Some(Wrong::EveryDeathIsALetter), Verdict::Dead { reason, error, .. }) if !lost.is_empty() => {
                 self.write_letter(row, reason, error);
                 return Ok(true);
             }

@@ -69,6 +69,13 @@ wrongs! {
     LettersAreOldestFirst: dead_letters_are_listed_newest_first_up_to_the_limit;
     LettersIgnoreTheLimit: dead_letters_are_listed_newest_first_up_to_the_limit;
     LettersAreForEveryApp: dead_letters_of_another_app_are_not_listed;
+    HandlersAreForgotten: events_for_handlers_are_stored_with_a_letter events_for_handlers_are_noticed;
+    /// Whether the letter is written or not.
+    HandlersAreStoredAnyway: a_lost_death_stores_no_events_for_handlers;
+    FailedHandlersAreDone: a_failed_handler_closes_its_letter;
+    FailedHandlersStay: a_failed_handler_closes_its_letter;
+    FailedHandlersReopen: a_failed_handler_leaves_a_closed_letter_as_it_is;
+    FailedHandlersCloseAnyLetter: a_failed_handler_closes_no_letter_of_another_app;
     FiresAsOftenAsAsked: a_trigger_fires_once_for_a_time;
     FiresOnceOnly: a_trigger_fires_once_for_a_time;
     FiresForEarlierTimes: a_trigger_fires_for_no_time_before_its_last;
