@@ -11,6 +11,7 @@ use crate::execution::ExecutionStore;
 use crate::kv::KvService;
 use crate::outbox::Outbox;
 use crate::pubsub::PubsubService;
+use crate::queue::QueueService;
 use crate::services::Services;
 use crate::{Clock, Error, ErrorKind, Result};
 
@@ -28,8 +29,12 @@ pub trait Backend: Debug + Send + Sync + 'static {
 
     /// The docs service.
     fn docs(&self) -> Arc<dyn DocsService>;
+
     /// The pub/sub service.
     fn pubsub(&self) -> Arc<dyn PubsubService>;
+
+    /// The queue service.
+    fn queue(&self) -> Arc<dyn QueueService>;
 
     /// Events on their way.
     fn outbox(&self) -> Arc<dyn Outbox>;
@@ -80,6 +85,10 @@ impl<B: Backend + ?Sized> Backend for Arc<B> {
 
     fn pubsub(&self) -> Arc<dyn PubsubService> {
         (**self).pubsub()
+    }
+
+    fn queue(&self) -> Arc<dyn QueueService> {
+        (**self).queue()
     }
 
     fn outbox(&self) -> Arc<dyn Outbox> {

@@ -81,6 +81,7 @@ pub mod outbox;
 pub mod page;
 mod picloud;
 pub mod pubsub;
+pub mod queue;
 pub mod route;
 pub mod script;
 mod services;

@@ -6,6 +6,7 @@ use crate::backend::Backend;
 use crate::docs::DocsService;
 use crate::kv::KvService;
 use crate::pubsub::PubsubService;
+use crate::queue::QueueService;
 
 /// One `Arc<dyn …>` per room. Cloning is cheap.
 #[derive(Debug, Clone)]
@@ -17,16 +18,23 @@ pub struct Services {
     pub docs: Arc<dyn DocsService>,
     /// Messages by topic.
     pub pubsub: Arc<dyn PubsubService>,
+    /// Messages for one consumer.
+    pub queue: Arc<dyn QueueService>,
 }
 
 impl Services {
     /// A bundle of bare services: for backends. It asks for all of them, so that none is forgotten when one is added.
-    pub fn new(kv: Arc<dyn KvService>, docs: Arc<dyn DocsService>, pubsub: Arc<dyn PubsubService>) -> Self {
-        Services { kv, docs, pubsub }
+    pub fn new(
+        kv: Arc<dyn KvService>,
+        docs: Arc<dyn DocsService>,
+        pubsub: Arc<dyn PubsubService>,
+        queue: Arc<dyn QueueService>,
+    ) -> Self {
+        Services { kv, docs, pubsub, queue }
     }
 
     /// The services of a backend, bare: the guard comes on top when [`Picloud`](crate::Picloud) starts.
     pub fn from_backend(backend: &dyn Backend) -> Self {
-        Services::new(backend.kv(), backend.docs(), backend.pubsub())
+        Services::new(backend.kv(), backend.docs(), backend.pubsub(), backend.queue())
     }
 }

@@ -10,7 +10,7 @@ use picloud_core::catalog::{
 use picloud_core::outbox::Revision;
 use picloud_core::route::RouteRecord;
 use picloud_core::script::ScriptRecord;
-use picloud_core::trigger::TriggerRecord;
+use picloud_core::trigger::{TriggerKind, TriggerRecord};
 use picloud_core::{AppId, Error, ErrorKind, Result, RouteId, ScriptId, TriggerId, async_trait};
 use tokio::sync::watch;
 
@@ -33,6 +33,14 @@ impl App {
     /// Whether a trigger of this script is there and enabled.
     pub(crate) fn may_fire(&self, trigger: TriggerId, script: ScriptId) -> bool {
         self.triggers.get(&trigger).is_some_and(|trigger| trigger.enabled && trigger.script == script)
+    }
+
+    /// How many messages a trigger handles at one time, if it is there and consumes a queue.
+    pub(crate) fn concurrency(&self, trigger: TriggerId) -> Option<usize> {
+        match &self.triggers.get(&trigger)?.kind {
+            TriggerKind::Queue(queue) => usize::try_from(queue.concurrency).ok(),
+            _ => None,
+        }
     }
 
     /// Whether a trigger, if there is one, and a script are there.

@@ -9,9 +9,11 @@ use picloud_core::outbox::{
     Verdict, WorkerId, too_early,
 };
 use picloud_core::page::{Page, clamp_page_size};
+use picloud_core::queue::{Priority, QueueKey, SendOptions};
 use picloud_core::{AppId, Error, EventId, Result, Timestamp, TriggerId, async_trait};
 use tokio::sync::watch;
 
+use crate::catalog::App;
 use crate::clock::later;
 use crate::tables::{Shared, Tables};
 
@@ -25,6 +27,8 @@ pub(crate) struct Rows {
     dead: BTreeMap<AppId, BTreeMap<EventId, Dead>>,
     /// The last time that each trigger fired for.
     fired: BTreeMap<TriggerId, Timestamp>,
+    /// Grows with every message that is sent.
+    position: u64,
 }
 
 #[derive(Debug)]
@@ -32,6 +36,7 @@ struct Dead {
     letter: DeadLetter,
     /// The last claim of its row.
     claim: u64,
+    queued: Option<Queued>,
 }
 
 #[derive(Debug)]
@@ -41,11 +46,38 @@ struct Stored {
     claim: u64,
     replayed: bool,
     state: State,
+    /// Of a message of a queue.
+    queued: Option<Queued>,
+}
+
+/// What is to be known of a message of a queue.
+#[derive(Debug, Clone)]
+struct Queued {
+    position: u64,
+    priority: Priority,
+    key: Option<QueueKey>,
+    dedupe_key: Option<QueueKey>,
+}
+
+/// A message that is sent.
+#[derive(Debug)]
+pub(crate) struct Message {
+    pub(crate) row: OutboxRow,
+    pub(crate) options: SendOptions,
+}
+
+impl Message {
+    /// Whether it keeps others with this key from being sent.
+    pub(crate) fn is_duplicate(&self, trigger: TriggerId, key: &QueueKey) -> bool {
+        self.row.trigger == Some(trigger) && self.options.dedupe_key.as_ref() == Some(key)
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Waits(Timestamp),
+    /// A message of a queue that waits for room, from then on.
+    Queued(Timestamp),
     With(WorkerId),
 }
 
@@ -59,14 +91,90 @@ struct Worker {
 impl Rows {
     /// Adds a row that is due at once.
     pub(crate) fn push(&mut self, row: OutboxRow, now: Timestamp) {
-        self.store(row, 0, false, now);
+        self.due.insert((now, row.id));
+        let state = State::Waits(now);
+        self.rows.insert(row.id, Stored { attempt: 0, claim: 0, replayed: false, queued: None, state, row });
     }
 
-    /// Adds a row that had so many claims before.
-    fn store(&mut self, row: OutboxRow, claim: u64, replayed: bool, now: Timestamp) {
-        self.due.insert((now, row.id));
-        let stored = Stored { attempt: 0, claim, replayed, state: State::Waits(now), row };
-        self.rows.insert(stored.row.id, stored);
+    /// Adds a message that was sent.
+    pub(crate) fn send(&mut self, Message { row, options }: Message, now: Timestamp) {
+        let state = State::Queued(later(now, options.delay()));
+        let SendOptions { priority, key, dedupe_key, .. } = options;
+        let queued = Some(Queued { position: self.next_position(), priority, key, dedupe_key });
+        self.rows.insert(row.id, Stored { attempt: 0, claim: 0, replayed: false, queued, state, row });
+    }
+
+    /// Adds the row of a letter once more.
+    fn send_again(&mut self, row: OutboxRow, claim: u64, queued: Option<Queued>, now: Timestamp) {
+        let queued =
+            queued.map(|queued| Queued { position: self.next_position(), dedupe_key: None, ..queued });
+        let state = if queued.is_some() {
+            State::Queued(now)
+        } else {
+            self.due.insert((now, row.id));
+            State::Waits(now)
+        };
+        self.rows.insert(row.id, Stored { attempt: 0, claim, replayed: true, queued, state, row });
+    }
+
+    fn next_position(&mut self) -> u64 {
+        self.position += 1;
+        self.position
+    }
+
+    /// The message that keeps others with this key from being sent.
+    pub(crate) fn duplicate(&self, trigger: TriggerId, key: &QueueKey) -> Option<EventId> {
+        let is_it = |stored: &&Stored| {
+            let queued = stored.queued.as_ref().filter(|queued| queued.dedupe_key.as_ref() == Some(key));
+            queued.is_some() && stored.row.trigger == Some(trigger)
+        };
+        self.rows.values().find(is_it).map(|stored| stored.row.id)
+    }
+
+    fn promote(&mut self, apps: &BTreeMap<AppId, App>, now: Timestamp) -> usize {
+        let mut consumers: BTreeMap<(AppId, Option<TriggerId>), Vec<(&Stored, &Queued)>> = BTreeMap::new();
+        for stored in self.rows.values() {
+            if let Some(queued) = &stored.queued {
+                consumers.entry((stored.row.app, stored.row.trigger)).or_default().push((stored, queued));
+            }
+        }
+        let mut promoted: Vec<EventId> = Vec::new();
+        for ((app, trigger), messages) in consumers {
+            let concurrency =
+                trigger.and_then(|trigger| apps.get(&app)?.concurrency(trigger)).unwrap_or(usize::MAX);
+            let in_play =
+                messages.iter().filter(|(stored, _)| !matches!(stored.state, State::Queued(_))).count();
+            let mut first: BTreeMap<&QueueKey, u64> = BTreeMap::new();
+            for (_, queued) in &messages {
+                if let Some(key) = &queued.key {
+                    let first = first.entry(key).or_insert(u64::MAX);
+                    *first = queued.position.min(*first);
+                }
+            }
+            let may_run = |(stored, queued): &&(&Stored, &Queued)| {
+                let is_first = queued.key.as_ref().is_none_or(|key| first.get(key) == Some(&queued.position));
+                is_first && matches!(stored.state, State::Queued(at) if at <= now)
+            };
+            let mut ready: Vec<_> = messages.iter().filter(may_run).collect();
+            ready.sort_by_key(|(_, queued)| (std::cmp::Reverse(queued.priority), queued.position));
+            let room = concurrency.saturating_sub(in_play);
+            promoted.extend(ready.into_iter().take(room).map(|(stored, _)| stored.row.id));
+        }
+        for id in &promoted {
+            if let Some(stored) = self.rows.get_mut(id) {
+                stored.state = State::Waits(now);
+                self.due.insert((now, *id));
+            }
+        }
+        promoted.len()
+    }
+
+    fn next_due(&self, now: Timestamp) -> Option<Timestamp> {
+        let delayed = self.rows.values().filter_map(|stored| match stored.state {
+            State::Queued(at) if at > now => Some(at),
+            _ => None,
+        });
+        self.due.first().map(|(at, _)| *at).into_iter().chain(delayed).min()
     }
 
     fn beat(&mut self, worker: WorkerId, now: Timestamp) -> bool {
@@ -107,10 +215,10 @@ impl Rows {
                 }
                 Verdict::Dead { reason, error, handlers } => {
                     handlers.iter().for_each(|row| self.push(row.clone(), now));
-                    if let Some(Stored { row, attempt, claim, .. }) = self.rows.remove(id) {
+                    if let Some(Stored { row, attempt, claim, queued, .. }) = self.rows.remove(id) {
                         let letters = self.dead.entry(row.app).or_default();
                         let letter = DeadLetter::new(row, attempt, *reason, error, now);
-                        letters.insert(*id, Dead { letter, claim });
+                        letters.insert(*id, Dead { letter, claim, queued });
                     }
                 }
             },
@@ -122,8 +230,12 @@ impl Rows {
     fn wait(&mut self, id: EventId, until: Timestamp, give_back: bool) {
         if let Some(stored) = self.rows.get_mut(&id) {
             stored.attempt -= u32::from(give_back && stored.attempt > 0);
-            stored.state = State::Waits(until);
-            self.due.insert((until, id));
+            if stored.queued.is_some() {
+                stored.state = State::Queued(until);
+            } else {
+                stored.state = State::Waits(until);
+                self.due.insert((until, id));
+            }
         }
     }
 
@@ -139,7 +251,7 @@ impl Rows {
     }
 
     fn resolve(&mut self, app: AppId, id: EventId, resolution: Resolution, now: Timestamp) -> Result<u64> {
-        let Dead { letter, claim } = self.open(app, id)?;
+        let Dead { letter, claim, .. } = self.open(app, id)?;
         *letter = letter.clone().resolved(resolution, now);
         Ok(*claim)
     }
@@ -154,7 +266,7 @@ impl Rows {
         let gone = |id: WorkerId| self.workers.get(&id).is_none_or(|worker| worker.gone);
         let lost = self.rows.values_mut().filter(|stored| match stored.state {
             State::With(owner) => gone(owner),
-            State::Waits(_) => false,
+            State::Waits(_) | State::Queued(_) => false,
         });
         lost.take(limit).map(|stored| stored.give_to(worker)).collect()
     }
@@ -245,11 +357,17 @@ impl Outbox for MemoryOutbox {
         Ok(())
     }
 
+    async fn promote(&self, _thoroughly: bool) -> Result<usize> {
+        let mut guard = self.0.lock();
+        let Tables { apps, outbox, .. } = &mut *guard;
+        Ok(outbox.promote(apps, self.0.clock.now()))
+    }
+
     async fn next_due(&self) -> Result<Option<Duration>> {
         let now = self.0.clock.now();
         let tables = self.0.lock();
-        let next = tables.outbox.due.first();
-        Ok(next.map(|(at, _)| Duration::try_from(at.duration_since(now)).unwrap_or_default()))
+        let next = tables.outbox.next_due(now);
+        Ok(next.map(|at| Duration::try_from(at.duration_since(now)).unwrap_or_default()))
     }
 
     async fn waiting(&self, app: AppId, limit: usize) -> Result<Vec<OutboxRow>> {
@@ -287,12 +405,13 @@ impl Outbox for MemoryOutbox {
         let now = self.0.clock.now();
         let mut guard = self.0.lock();
         let Tables { apps, outbox, .. } = &mut *guard;
-        let row = outbox.open(app, id)?.letter.row.clone();
+        let Dead { letter, queued, .. } = outbox.open(app, id)?;
+        let (row, queued) = (letter.row.clone(), queued.clone());
         if !apps.get(&app).is_some_and(|app| app.has_target(row.trigger, row.script)) {
             return Err(DeadLetterError::TargetGone.into());
         }
         let claim = outbox.resolve(app, id, Resolution::Replayed, now)?;
-        outbox.store(row, claim, true, now);
+        outbox.send_again(row, claim, queued, now);
         drop(guard);
         self.0.notice();
         Ok(())

@@ -9,6 +9,7 @@ use picloud_core::{AppId, CallCx, Result};
 use crate::catalog::App;
 use crate::docs::Documents;
 use crate::kv::Collections;
+use crate::outbox::{Message, Rows};
 use crate::tables::{Shared, Tables, check_revision};
 use crate::transaction::Inside;
 
@@ -30,6 +31,9 @@ pub(crate) struct Store<'a> {
     apps: &'a BTreeMap<AppId, App>,
     pub(crate) data: &'a mut Data,
     pub(crate) rows: &'a mut Vec<OutboxRow>,
+    pub(crate) messages: &'a mut Vec<Message>,
+    /// What is stored already.
+    pub(crate) outbox: &'a Rows,
 }
 
 impl Store<'_> {
@@ -60,15 +64,18 @@ impl Place {
         if let Some(inside) = &self.inside {
             let tables = self.shared.lock();
             return inside.with(|work| {
-                write(&mut Store { apps: &tables.apps, data: &mut work.data, rows: &mut work.rows })
+                let (rows, messages) = (&mut work.rows, &mut work.messages);
+                let Tables { apps, outbox, .. } = &*tables;
+                write(&mut Store { apps, data: &mut work.data, rows, messages, outbox })
             });
         }
-        let mut rows = Vec::new();
+        let (mut rows, mut messages) = (Vec::new(), Vec::new());
         let mut guard = self.shared.lock_to_write().await;
         let Tables { apps, data, outbox, .. } = &mut *guard;
-        let answer = write(&mut Store { apps, data, rows: &mut rows })?;
-        let is_silent = rows.is_empty();
-        rows.into_iter().for_each(|row| outbox.push(row, self.shared.clock.now()));
+        let answer = write(&mut Store { apps, data, rows: &mut rows, messages: &mut messages, outbox })?;
+        let (is_silent, now) = (rows.is_empty() && messages.is_empty(), self.shared.clock.now());
+        rows.into_iter().for_each(|row| outbox.push(row, now));
+        messages.into_iter().for_each(|message| outbox.send(message, now));
         drop(guard);
         if !is_silent {
             self.shared.notice();

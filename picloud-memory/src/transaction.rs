@@ -8,8 +8,10 @@ use picloud_core::{MAX_TRANSACTION, Result, Services, Transaction, async_trait, 
 
 use crate::docs::MemoryDocs;
 use crate::kv::MemoryKv;
+use crate::outbox::Message;
 use crate::place::{Data, Place};
 use crate::pubsub::MemoryPubsub;
+use crate::queue::MemoryQueue;
 use crate::tables::Shared;
 
 /// While it is open nobody else writes to the services: the shortest way to be right, and dear only to those who keep
@@ -33,6 +35,7 @@ pub(crate) struct Inside {
 pub(crate) struct Work {
     pub(crate) data: Data,
     pub(crate) rows: Vec<OutboxRow>,
+    pub(crate) messages: Vec<Message>,
 }
 
 impl Inside {
@@ -54,7 +57,7 @@ impl MemoryTransaction {
     pub(crate) async fn begin(shared: &Arc<Shared>) -> Self {
         let until = Instant::now() + MAX_TRANSACTION;
         let (number, data) = shared.begin(until).await;
-        let work = Mutex::new(Some(Work { data, rows: Vec::new() }));
+        let work = Mutex::new(Some(Work { data, rows: Vec::new(), messages: Vec::new() }));
         MemoryTransaction { inside: Arc::new(Inside { shared: shared.clone(), number, until, work }) }
     }
 }
@@ -66,19 +69,21 @@ impl Transaction for MemoryTransaction {
         Services::new(
             Arc::new(MemoryKv::new(place.clone())),
             Arc::new(MemoryDocs::new(place.clone())),
-            Arc::new(MemoryPubsub::new(place)),
+            Arc::new(MemoryPubsub::new(place.clone())),
+            Arc::new(MemoryQueue::new(place)),
         )
     }
 
     async fn commit(self: Box<Self>) -> Result<()> {
         let Inside { shared, number, .. } = &*self.inside;
-        let Work { data, rows } = self.inside.take().ok_or_else(tx_closed)?;
-        let is_silent = rows.is_empty();
+        let Work { data, rows, messages } = self.inside.take().ok_or_else(tx_closed)?;
+        let is_silent = rows.is_empty() && messages.is_empty();
         let now = shared.clock.now();
         shared
             .end(*number, |tables| {
                 tables.data = data;
                 rows.into_iter().for_each(|row| tables.outbox.push(row, now));
+                messages.into_iter().for_each(|message| tables.outbox.send(message, now));
             })
             .ok_or_else(tx_closed)?;
         if !is_silent {

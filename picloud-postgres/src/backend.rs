@@ -10,6 +10,7 @@ use picloud_core::execution::ExecutionStore;
 use picloud_core::kv::KvService;
 use picloud_core::outbox::Outbox;
 use picloud_core::pubsub::PubsubService;
+use picloud_core::queue::QueueService;
 use picloud_core::{
     Backend, Clock, Error, ErrorKind, Result, SystemClock, Transaction, async_trait, jittered,
 };
@@ -28,6 +29,7 @@ use crate::lanes::Lanes;
 use crate::notices::Notices;
 use crate::outbox::PostgresOutbox;
 use crate::pubsub::PostgresPubsub;
+use crate::queue::{Freed, PostgresQueue};
 use crate::schema::{self, SchemaName};
 use crate::source::Source;
 use crate::sql::Sql;
@@ -106,6 +108,8 @@ pub(crate) struct Inner {
     pub(crate) sql: Sql,
     pub(crate) lanes: Arc<Lanes>,
     pub(crate) notices: Notices,
+    /// Keys of messages that were settled here, behind which others may wait.
+    pub(crate) freed: Freed,
 }
 
 impl Inner {
@@ -244,7 +248,8 @@ impl PostgresBackend {
             options = options.statement_cache_capacity(0).extra_float_digits(None);
         } else {
             let limit = config.statement_timeout.as_millis().to_string();
-            options = options.options([("statement_timeout", limit)]);
+            // Compiling a statement takes longer than any of ours should.
+            options = options.options([("statement_timeout", limit.as_str()), ("jit", "off")]);
         }
         let most = config.connections_per_runtime.max(1);
         let lanes = Lanes::new(options, most, config.statement_timeout, config.pooler);
@@ -252,6 +257,7 @@ impl PostgresBackend {
             sql: Sql::new(&config.schema, !config.pooler),
             notices: Notices::new(&config.schema),
             lanes: Arc::new(lanes),
+            freed: Freed::default(),
             config,
         });
         inner.lanes.connect().await?.close().await.map_err(of_database)?;
@@ -304,6 +310,10 @@ impl Backend for PostgresBackend {
 
     fn pubsub(&self) -> Arc<dyn PubsubService> {
         Arc::new(PostgresPubsub::new(self.inner.clone(), Source::Lanes(self.inner.lanes.clone())))
+    }
+
+    fn queue(&self) -> Arc<dyn QueueService> {
+        Arc::new(PostgresQueue::new(self.inner.clone(), Source::Lanes(self.inner.lanes.clone())))
     }
 
     fn outbox(&self) -> Arc<dyn Outbox> {

@@ -60,6 +60,17 @@ impl LaneConnection {
         self.settled(answer).await
     }
 
+    /// The rows that a statement answers in the middle of a transaction that [`begin`](Self::begin) began; what
+    /// [`rows`](Self::rows) answers after it ends the transaction.
+    pub(crate) async fn rows_within(
+        &mut self,
+        query: Query<'static, Postgres, PgArguments>,
+    ) -> Result<Vec<PgRow>> {
+        let limit = self.limit;
+        let answer = in_time(limit, query.fetch_all(self.busy()?)).await;
+        self.settle(answer)
+    }
+
     /// How many rows a statement wrote.
     pub(crate) async fn written(&mut self, query: Query<'static, Postgres, PgArguments>) -> Result<u64> {
         let limit = self.limit;

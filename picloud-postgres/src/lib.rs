@@ -54,6 +54,7 @@ mod outbox;
 #[cfg(test)]
 mod plans;
 mod pubsub;
+mod queue;
 mod schema;
 mod source;
 mod sql;

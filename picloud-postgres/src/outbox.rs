@@ -22,6 +22,7 @@ use uuid::Uuid;
 use crate::backend::Inner;
 use crate::error::{corrupt, of_database};
 use crate::fault::Commit;
+use crate::queue;
 use crate::source::Source;
 use crate::sql::Statement;
 use crate::time::{LATEST, Time};
@@ -104,7 +105,9 @@ impl Outbox for PostgresOutbox {
             let query = || {
                 sql.outbox_remove.query().bind(*worker.as_uuid()).bind(ids(&removed)).bind(claims(&removed))
             };
-            let gone = note(&removed, self.0.commit(Commit::Completion, query).await?)?;
+            let rows = self.0.commit(Commit::Completion, query).await?;
+            self.0.freed.note(&rows)?;
+            let gone = note(&removed, rows)?;
             self.0.notices.removed(gone);
         }
         let back = part(|verdict| matches!(verdict, Verdict::Retry { .. } | Verdict::Release { .. }));
@@ -133,7 +136,9 @@ impl Outbox for PostgresOutbox {
                 let query = query.bind(claims(&dead)).bind(reasons.clone()).bind(errors.clone());
                 bind_handlers(query, &dead)
             };
-            note(&dead, self.0.commit(Commit::DeadLetter, query).await?)?;
+            let rows = self.0.commit(Commit::DeadLetter, query).await?;
+            self.0.freed.note(&rows)?;
+            note(&dead, rows)?;
             if dead.iter().any(|settlement| !settlement.verdict.handlers().is_empty()) {
                 self.0.notices.bump_stored();
             }
@@ -172,6 +177,10 @@ impl Outbox for PostgresOutbox {
         self.0.notices.bump_stored();
         self.announce();
         Ok(())
+    }
+
+    async fn promote(&self, thoroughly: bool) -> Result<usize> {
+        queue::promote(&self.0, thoroughly).await
     }
 
     async fn next_due(&self) -> Result<Option<Duration>> {
@@ -271,7 +280,7 @@ fn bound(statement: &Statement, row: &OutboxRow) -> Query<'static, Postgres, PgA
 }
 
 /// The events for those who handle dead letters: $6 to $16, each with the letter it tells of.
-fn bind_handlers(
+pub(crate) fn bind_handlers(
     query: Query<'static, Postgres, PgArguments>,
     dead: &[&Settlement],
 ) -> Query<'static, Postgres, PgArguments> {
@@ -299,7 +308,7 @@ fn count(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
-fn micros(duration: Duration) -> i64 {
+pub(crate) fn micros(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX).min(MAX_MICROS)
 }
 

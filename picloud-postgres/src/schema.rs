@@ -75,6 +75,7 @@ pub(crate) struct Migration {
 pub(crate) const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, name: "first", text: include_str!("../migrations/0001_first.sql") },
     Migration { version: 2, name: "docs", text: include_str!("../migrations/0002_docs.sql") },
+    Migration { version: 3, name: "queue", text: include_str!("../migrations/0003_queue.sql") },
 ];
 
 /// The version of a schema that is up to date.
@@ -208,10 +209,11 @@ mod tests {
                 (migration.version, hex)
             })
             .collect();
-        assert_eq!(checksums, [(1, FIRST.to_owned()), (2, DOCS.to_owned())]);
+        assert_eq!(checksums, [(1, FIRST.to_owned()), (2, DOCS.to_owned()), (3, QUEUE.to_owned())]);
     }
 
     const DOCS: &str = "f95a04d64806c50c5a15905b8a8301da048ddea9298d6b0715a7739578f1e49e";
+    const QUEUE: &str = "26c948e6077e253d693d3f122064ff7e58c72b1fc41872ff2250d14e746220ce";
     const FIRST: &str = "e86d7efc6752e1ff8ec133eacfe695fbfcced788ed8042c150e22811ecd081b3";
 
     #[test]

@@ -5,6 +5,7 @@
 
 mod docs;
 mod kv;
+mod queue;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +19,7 @@ use crate::schema::SchemaName;
 pub(crate) use docs::{DocsSql, Filtered};
 use docs::{docs_create, docs_delete, docs_update};
 use kv::{COMPARE_AND_SET, DELETE, INCREMENT, SET, with_fresh};
+use queue::{DELAYED, NEXT_OF_ANY_KEY, NEXT_OF_KEYS, PROMOTE, SEND, WAITS};
 
 /// A statement.
 #[derive(Debug, Clone)]
@@ -48,7 +50,7 @@ impl Statement {
 /// Begins a transaction whose statements take at most that long, as one message.
 pub(crate) fn begin(statement_timeout: Duration) -> SqlStr {
     let limit = statement_timeout.as_millis();
-    AssertSqlSafe(format!("BEGIN; SET LOCAL statement_timeout = {limit}")).into_sql_str()
+    AssertSqlSafe(format!("BEGIN; SET LOCAL statement_timeout = {limit}; SET LOCAL jit = off")).into_sql_str()
 }
 
 macro_rules! statements {
@@ -63,7 +65,10 @@ macro_rules! statements {
 
         impl Sql {
             pub(crate) fn new(schema: &SchemaName, named: bool) -> Self {
-                let fill = |text: &str| schema.fill(&text.replace("{alive}", ALIVE).replace("{fresh}", FRESH)).into();
+                let fill = |text: &str| {
+                    let text = text.replace("{alive}", ALIVE).replace("{fresh}", FRESH);
+                    schema.fill(&text.replace("{freed}", FREED).replace("{waiting}", WAITING)).into()
+                };
                 Sql { docs: DocsSql::new(schema, named), $($name: Statement { text: fill(&$text), named },)* }
             }
         }
@@ -75,6 +80,13 @@ const ALIVE: &str = "value IS NOT NULL AND (expires_at IS NULL OR expires_at > s
 
 /// Whether the app has the revision $4, if that matters.
 const FRESH: &str = "($4::bigint IS NULL OR EXISTS (SELECT 1 FROM {s}.apps WHERE id = $1 AND revision = $4))";
+
+/// Of a settled row of the outbox `o`, behind what key others may wait.
+const FREED: &str = "CASE WHEN o.order_key IS NOT NULL THEN o.app END AS freed_app,
+              CASE WHEN o.order_key IS NOT NULL THEN o.trigger END AS freed_trigger, o.order_key";
+
+/// The state of a row of the outbox `o` that is put back for `s.after`: messages of queues wait apart.
+const WAITING: &str = "CASE WHEN o.position IS NULL THEN 0 WHEN s.after > 0 THEN 3 ELSE 2 END";
 
 /// The columns of a row of the outbox, in the order in which they are read.
 const ROW: &str =
@@ -228,30 +240,39 @@ statements! {
                   ORDER BY run_at, id LIMIT $2 FOR UPDATE SKIP LOCKED
               ) UPDATE {s}.outbox o SET state = 1, attempt = o.attempt + 1, claim = o.claim + 1, worker = $1
               FROM due WHERE o.id = due.id RETURNING {o.row}, o.attempt, o.claim, o.run_at, o.replayed");
+    queue_send = SEND;
+    queue_waits = WAITS;
+    queue_lock = "SELECT pg_advisory_xact_lock(hashtextextended('picloud queues ' || $1, 0))";
+    queue_delayed = DELAYED;
+    queue_next_of_keys = NEXT_OF_KEYS;
+    queue_next_of_any_key = NEXT_OF_ANY_KEY;
+    queue_promote = PROMOTE;
+    queue_done = "SELECT 1";
     /// As many looks into the primary key as there are rows to settle, which `ANY` asks for; so for the next two. Nothing is
     /// said of `state`, which follows from `worker`: or else planners take the index of what is with a worker, and read what
     /// has long been removed.
     outbox_remove = "DELETE FROM {s}.outbox o USING unnest($2::uuid[], $3::bigint[]) AS s (id, claim)
-              WHERE o.id = ANY($2) AND o.id = s.id AND o.claim = s.claim AND o.worker = $1 RETURNING o.id";
-    outbox_put_back = "UPDATE {s}.outbox o SET state = 0, worker = NULL, run_at = now() + s.after * interval '1 microsecond',
+              WHERE o.id = ANY($2) AND o.id = s.id AND o.claim = s.claim AND o.worker = $1 RETURNING o.id, {freed}";
+    outbox_put_back = "UPDATE {s}.outbox o SET state = {waiting}, worker = NULL, run_at = now() + s.after * interval '1 microsecond',
               attempt = greatest(o.attempt - s.give_back, 0)
               FROM unnest($2::uuid[], $3::bigint[], $4::bigint[], $5::integer[]) AS s (id, claim, after, give_back)
               WHERE o.id = ANY($2) AND o.id = s.id AND o.claim = s.claim AND o.worker = $1 RETURNING o.id";
     outbox_bury = with_row("WITH gone AS (
                   DELETE FROM {s}.outbox o USING unnest($2::uuid[], $3::bigint[], $4::text[], $5::text[]) AS s (id, claim, reason, error)
                   WHERE o.id = ANY($2) AND o.id = s.id AND o.claim = s.claim AND o.worker = $1
-                  RETURNING {o.row}, o.attempt, o.claim, s.reason, s.error
+                  RETURNING {o.row}, o.attempt, o.claim, s.reason, s.error, o.priority, o.order_key
               ), told AS (
                   INSERT INTO {s}.outbox ({row}, run_at)
                   SELECT h.id, gone.app, h.kind, h.trigger, h.script, h.payload, h.trigger_depth, h.trace, h.request, h.parent, h.occurred_at, now()
                   FROM unnest($6::uuid[], $7::uuid[], $8::text[], $9::uuid[], $10::uuid[], $11::text[], $12::integer[], $13::uuid[], $14::uuid[],
                       $15::uuid[], $16::timestamptz[])
                   AS h (letter, id, kind, trigger, script, payload, trigger_depth, trace, request, parent, occurred_at) JOIN gone ON gone.id = h.letter
-              ) INSERT INTO {s}.dead_letters ({row}, attempts, claim, reason, error, died_at)
-              SELECT {row}, attempt, claim, reason, error, now() FROM gone
-              ON CONFLICT (app, id) DO UPDATE SET attempts = excluded.attempts, reason = excluded.reason,
-              error = excluded.error, died_at = excluded.died_at, claim = excluded.claim, resolution = NULL, resolved_at = NULL
-              RETURNING id");
+              ), buried AS (
+                  INSERT INTO {s}.dead_letters ({row}, attempts, claim, reason, error, died_at, priority, order_key)
+                  SELECT {row}, attempt, claim, reason, error, now(), priority, order_key FROM gone
+                  ON CONFLICT (app, id) DO UPDATE SET attempts = excluded.attempts, reason = excluded.reason,
+                  error = excluded.error, died_at = excluded.died_at, claim = excluded.claim, resolution = NULL, resolved_at = NULL
+              ) SELECT o.id, {freed} FROM gone o");
     outbox_handler_failed = "WITH gone AS (
                   DELETE FROM {s}.outbox o USING unnest($2::uuid[], $3::bigint[], $4::uuid[]) AS s (id, claim, letter)
                   WHERE o.id = ANY($2) AND o.id = s.id AND o.claim = s.claim AND o.worker = $1 RETURNING o.id, o.app, s.letter
@@ -273,11 +294,13 @@ statements! {
     workers_forget = "DELETE FROM {s}.workers w WHERE w.gone_at < now() - interval '1 hour'
               AND NOT EXISTS (SELECT 1 FROM {s}.outbox o WHERE o.worker = w.id AND o.state = 1)";
     worker_retire = "WITH mine AS (
-                  UPDATE {s}.outbox SET state = 0, worker = NULL, run_at = now(), attempt = greatest(attempt - 1, 0)
-                  WHERE worker = $1 AND state = 1
+                  UPDATE {s}.outbox o SET state = CASE WHEN position IS NULL THEN 0 ELSE 2 END, worker = NULL, run_at = now(),
+                  attempt = greatest(attempt - 1, 0) WHERE worker = $1 AND state = 1
               ) DELETE FROM {s}.workers WHERE id = $1";
-    outbox_next_due = "SELECT greatest(extract(epoch FROM run_at - now()) * 1000000, 0)::bigint
-              FROM {s}.outbox WHERE state = 0 ORDER BY run_at, id LIMIT 1";
+    outbox_next_due = "SELECT greatest(extract(epoch FROM next.run_at - now()) * 1000000, 0)::bigint FROM (
+                  (SELECT run_at FROM {s}.outbox WHERE state = 0 ORDER BY run_at, id LIMIT 1)
+                  UNION ALL (SELECT run_at FROM {s}.outbox WHERE state = 3 ORDER BY run_at LIMIT 1)
+              ) AS next ORDER BY next.run_at LIMIT 1";
     outbox_waiting = with_row("SELECT {row} FROM {s}.outbox WHERE app = $1 ORDER BY id LIMIT $2");
     outbox_vacuum = "VACUUM {s}.outbox";
     dead_letters = with_row("SELECT {row}, {letter} FROM {s}.dead_letters
@@ -288,12 +311,15 @@ statements! {
     dead_letters_count = "SELECT count(*) FROM {s}.dead_letters WHERE app = $1 AND resolution IS NULL";
     /// The letter is locked, so that of two calls one finds it open.
     dead_letter_replay = with_row("WITH letter AS MATERIALIZED (
-                  SELECT {row}, claim, resolution IS NULL AS is_open,
+                  SELECT {row}, claim, priority, order_key, resolution IS NULL AS is_open,
                          EXISTS (SELECT 1 FROM {s}.scripts t WHERE t.app = $1 AND t.id = d.script)
                          AND (d.trigger IS NULL OR EXISTS (SELECT 1 FROM {s}.triggers t WHERE t.app = $1 AND t.id = d.trigger)) AS has_target
                   FROM {s}.dead_letters d WHERE app = $1 AND id = $2 FOR UPDATE
               ), sent AS (
-                  INSERT INTO {s}.outbox ({row}, claim, run_at, replayed) SELECT {row}, claim, now(), true FROM letter WHERE is_open AND has_target
+                  INSERT INTO {s}.outbox ({row}, claim, run_at, replayed, priority, order_key, state, position)
+                  SELECT {row}, claim, now(), true, priority, order_key, CASE kind WHEN 'queue' THEN 2 ELSE 0 END,
+                         CASE kind WHEN 'queue' THEN nextval('{s}.queue_position') END
+                  FROM letter WHERE is_open AND has_target
               ), closed AS (
                   UPDATE {s}.dead_letters d SET resolution = 'replayed', resolved_at = now() FROM letter
                   WHERE d.app = $1 AND d.id = $2 AND letter.is_open AND letter.has_target

@@ -19,6 +19,7 @@ use crate::kv::PostgresKv;
 use crate::lane_connection::{LaneConnection, in_time};
 use crate::lanes::PATIENCE;
 use crate::pubsub::PostgresPubsub;
+use crate::queue::PostgresQueue;
 use crate::source::Source;
 
 /// What the services of a transaction share. Calls take turns.
@@ -133,7 +134,8 @@ impl Transaction for PostgresTransaction {
         Services::new(
             Arc::new(PostgresKv::new(self.backend.clone(), source.clone())),
             Arc::new(PostgresDocs::new(self.backend.clone(), source.clone())),
-            Arc::new(PostgresPubsub::new(self.backend.clone(), source)),
+            Arc::new(PostgresPubsub::new(self.backend.clone(), source.clone())),
+            Arc::new(PostgresQueue::new(self.backend.clone(), source)),
         )
     }
 

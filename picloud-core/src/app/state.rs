@@ -31,6 +31,7 @@ pub struct AppState {
     names: HashMap<Arc<str>, ScriptId>,
     routes: RouteTable,
     triggers: TriggerTable,
+    has_queues: bool,
 }
 
 impl AppState {
@@ -47,7 +48,9 @@ impl AppState {
         let names = snapshot.scripts.iter().map(|script| (script.name.to_shared(), script.id)).collect();
         let scripts = snapshot.scripts.into_iter().map(|script| (script.id, Arc::new(script))).collect();
         let triggers = TriggerTable::build(snapshot.revision, snapshot.triggers);
-        Ok(AppState { record: snapshot.app, revision: snapshot.revision, scripts, names, routes, triggers })
+        let has_queues = triggers.has_queues();
+        let (record, revision) = (snapshot.app, snapshot.revision);
+        Ok(AppState { record, revision, scripts, names, routes, triggers, has_queues })
     }
 
     /// A script by name.
@@ -81,6 +84,11 @@ impl AppState {
         self.triggers.dead_letter_handlers(row, script).collect()
     }
 
+    /// Whether any trigger consumes a queue.
+    pub(crate) fn has_queues(&self) -> bool {
+        self.has_queues
+    }
+
     /// A trigger by id.
     pub fn trigger(&self, id: TriggerId) -> Option<&Arc<TriggerRecord>> {
         self.triggers.get(id)
@@ -101,13 +109,15 @@ impl fmt::Debug for AppState {
 struct Known {
     by_id: HashMap<AppId, Arc<AppState>>,
     by_slug: HashMap<String, AppId>,
+    any_queues: bool,
 }
 
 impl Known {
     fn of(states: impl Iterator<Item = Arc<AppState>>) -> Self {
         let by_id: HashMap<_, _> = states.map(|state| (state.record.id, state)).collect();
         let by_slug = by_id.values().map(|state| (state.record.slug.to_string(), state.record.id)).collect();
-        Known { by_id, by_slug }
+        let any_queues = by_id.values().any(|state: &Arc<AppState>| state.has_queues());
+        Known { by_id, by_slug, any_queues }
     }
 }
 
@@ -145,6 +155,11 @@ impl Apps {
     pub fn script(&self, id: ScriptId) -> Option<(Arc<AppState>, Arc<ScriptRecord>)> {
         let known = self.known.load();
         known.by_id.values().find_map(|app| app.script_by_id(id).map(|script| (app.clone(), script)))
+    }
+
+    /// Whether any trigger of any app consumes a queue.
+    pub(crate) fn any_queues(&self) -> bool {
+        self.known.load().any_queues
     }
 
     /// The app, if there is exactly one.

@@ -20,7 +20,7 @@ impl Capability {
         use Needs::{App, Instance};
         match self {
             AppRead | AppKvRead | AppDocsRead | AppFilesRead => (Scope::ScriptRead, App(AppRole::Viewer)),
-            AppWriteScript | AppKvWrite | AppDocsWrite | AppFilesWrite | AppPubsubPublish
+            AppWriteScript | AppKvWrite | AppDocsWrite | AppFilesWrite | AppPubsubPublish | AppQueueSend
             | AppHttpRequest => (Scope::ScriptWrite, App(AppRole::Editor)),
             AppWriteRoute => (Scope::RouteWrite, App(AppRole::Editor)),
             AppLogRead => (Scope::LogRead, App(AppRole::Viewer)),
@@ -62,7 +62,7 @@ impl Principal {
 mod tests {
     use super::*;
 
-    const ALL: [Capability; 19] = {
+    const ALL: [Capability; 20] = {
         use Capability::*;
         [
             InstanceCreateApp,
@@ -83,6 +83,7 @@ mod tests {
             AppFilesRead,
             AppFilesWrite,
             AppPubsubPublish,
+            AppQueueSend,
             AppHttpRequest,
         ]
     };
@@ -109,6 +110,7 @@ mod tests {
                             | AppDocsWrite
                             | AppFilesWrite
                             | AppPubsubPublish
+                            | AppQueueSend
                             | AppHttpRequest
                     )
             })

@@ -93,6 +93,7 @@ pub enum Capability {
     AppFilesRead,
     AppFilesWrite,
     AppPubsubPublish,
+    AppQueueSend,
     AppHttpRequest,
 }
 

@@ -7,6 +7,7 @@ use super::compile::Part;
 use super::convert;
 use super::run::Run;
 use crate::execution::{EventDelivery, HttpRequest, InvocationType};
+use crate::outbox::EventKind;
 use crate::route::parse_query;
 
 /// The version of what scripts see.
@@ -49,7 +50,12 @@ fn event(delivery: &EventDelivery) -> Dynamic {
     map.insert("trigger_id".into(), trigger);
     map.insert("attempt".into(), i64::from(delivery.attempt).into());
     map.insert("occurred_at".into(), delivery.occurred_at.to_string().into());
-    let payload = convert::from_payload(&delivery.payload).unwrap_or(Dynamic::UNIT);
+    let mut payload = convert::from_payload(&delivery.payload).unwrap_or(Dynamic::UNIT);
+    if delivery.kind == EventKind::Queue
+        && let Ok(mut told) = payload.as_map_mut()
+    {
+        told.insert("attempt".into(), i64::from(delivery.attempt).into());
+    }
     map.insert(delivery.kind.as_str().into(), payload);
     Dynamic::from_map(map)
 }

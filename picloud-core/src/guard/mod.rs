@@ -6,6 +6,7 @@
 mod docs;
 mod kv;
 mod pubsub;
+mod queue;
 
 use std::fmt::Debug;
 use std::future::Future;
@@ -48,6 +49,7 @@ pub(crate) fn guarded(services: Services, door: &Door) -> Services {
         Arc::new(kv::GuardedKv::new(services.kv, door.clone())),
         Arc::new(docs::GuardedDocs::new(services.docs, door.clone())),
         Arc::new(pubsub::GuardedPubsub::new(services.pubsub, door.clone())),
+        Arc::new(queue::GuardedQueue::new(services.queue, door.clone())),
     )
 }
 

@@ -17,6 +17,7 @@ use crate::dead_letters::{DeadLetterEvent, letter_of};
 use crate::execution::{EventDelivery, FailureClass, Invocation, Outcome};
 use crate::executor::LocalExecutor;
 use crate::ids::random_u16;
+use crate::queue::batch_payload;
 use crate::trigger::{Registrant, RetryPolicy, TriggerKind};
 use crate::{Clock, EventId, ExecutionId, metric};
 
@@ -29,34 +30,56 @@ const NOT_HERE: Duration = Duration::from_secs(5);
 /// How long an executor thread starts handlers before it lets others have a turn.
 const TURN: Duration = Duration::from_micros(200);
 
-/// A row that this process has. Dropped without a verdict it is released: its handler did not begin.
+/// Most bytes of messages that one execution handles, so that they fit beside each other into its memory.
+const MAX_BATCH_BYTES: usize = 4 * 1024 * 1024;
+
+/// Rows that this process has and that one execution handles: one, or a batch of a queue. Dropped without a verdict they are
+/// released: their handler did not begin.
 pub(super) struct Delivery {
-    claimed: Claimed,
+    batch: Vec<Claimed>,
     worker: WorkerId,
-    settled: Option<mpsc::UnboundedSender<Settled>>,
+    settled: mpsc::UnboundedSender<Settled>,
 }
 
 impl Delivery {
     pub(super) fn new(claimed: Claimed, worker: WorkerId, settled: mpsc::UnboundedSender<Settled>) -> Self {
-        Delivery { claimed, worker, settled: Some(settled) }
+        Delivery { batch: vec![claimed], worker, settled }
     }
 
-    pub(super) fn settle(mut self, verdict: Verdict) {
-        self.send(verdict);
-    }
-
-    fn send(&mut self, verdict: Verdict) {
-        if let Some(settled) = self.settled.take() {
-            let settlement = Settlement { id: self.claimed.row.id, claim: self.claimed.claim, verdict };
-            // Nobody there to settle it: the row is given back when this worker retires, or taken over.
-            let _ = settled.send((self.worker, settlement));
+    /// Takes another message of the same queue along, if one execution may handle both; else it is answered.
+    fn add(&mut self, other: Delivery, of: &Courier) -> Option<Delivery> {
+        let (Some(first), Some(next)) = (self.batch.first(), other.batch.first()) else { return Some(other) };
+        let most = of.batch_of(&first.row);
+        let bytes: usize = self.batch.iter().map(|claimed| claimed.row.payload.len()).sum();
+        let fits = self.batch.len() < most && bytes + next.row.payload.len() <= MAX_BATCH_BYTES;
+        if !fits || first.row.app != next.row.app || first.row.trigger != next.row.trigger {
+            return Some(other);
         }
+        let mut other = other;
+        self.batch.append(&mut other.batch);
+        None
+    }
+
+    /// Settles each row by its verdict.
+    pub(super) fn settle(mut self, verdicts: Vec<Verdict>) {
+        for (claimed, verdict) in std::mem::take(&mut self.batch).into_iter().zip(verdicts) {
+            self.send(&claimed, verdict);
+        }
+    }
+
+    fn send(&self, claimed: &Claimed, verdict: Verdict) {
+        let settlement = Settlement { id: claimed.row.id, claim: claimed.claim, verdict };
+        let of_queue = claimed.row.kind == EventKind::Queue;
+        // Nobody there to settle it: the row is given back when this worker retires, or taken over.
+        let _ = self.settled.send(Settled { worker: self.worker, settlement, of_queue });
     }
 }
 
 impl Drop for Delivery {
     fn drop(&mut self) {
-        self.send(Verdict::Release { after: Duration::ZERO });
+        for claimed in std::mem::take(&mut self.batch) {
+            self.send(&claimed, Verdict::Release { after: Duration::ZERO });
+        }
     }
 }
 
@@ -76,6 +99,7 @@ pub(crate) struct Courier {
 impl Courier {
     /// Spreads deliveries over the executor threads.
     pub(super) fn hand_out(self: &Arc<Self>, deliveries: Vec<Delivery>) {
+        let deliveries = self.batched(deliveries);
         let threads = self.executor.runtimes().count().max(1);
         let mut shares: Vec<Vec<Delivery>> = std::iter::repeat_with(Vec::new).take(threads).collect();
         let first = self.next_thread.fetch_add(deliveries.len(), Ordering::Relaxed);
@@ -90,6 +114,34 @@ impl Courier {
                 // Ends with the executor: what it has not begun then is released by being dropped.
                 drop(runtime.spawn(courier.work_through(share)));
             }
+        }
+    }
+
+    /// Puts messages together that one execution handles.
+    fn batched(&self, deliveries: Vec<Delivery>) -> Vec<Delivery> {
+        let mut batched: Vec<Delivery> = Vec::with_capacity(deliveries.len());
+        for delivery in deliveries {
+            let of_queue = delivery.batch.first().is_some_and(|claimed| claimed.row.kind == EventKind::Queue);
+            let rest = match batched.last_mut() {
+                Some(last) if of_queue => last.add(delivery, self),
+                _ => Some(delivery),
+            };
+            batched.extend(rest);
+        }
+        batched
+    }
+
+    /// How many messages one execution handles at most.
+    fn batch_of(&self, row: &OutboxRow) -> usize {
+        self.batches(row).unwrap_or(1)
+    }
+
+    /// The same; `None` when the handler takes them one by one.
+    fn batches(&self, row: &OutboxRow) -> Option<usize> {
+        let app = self.apps.get(row.app)?;
+        match &app.trigger(row.trigger?)?.kind {
+            TriggerKind::Queue(queue) => queue.batch.and_then(|batch| usize::try_from(batch).ok()),
+            _ => None,
         }
     }
 
@@ -112,23 +164,34 @@ impl Courier {
     }
 
     async fn deliver_and_settle(self: Arc<Self>, delivery: Delivery) {
-        let verdict = self.deliver(&delivery.claimed).await;
-        delivery.settle(verdict);
+        let verdicts = self.deliver(&delivery.batch).await;
+        delivery.settle(verdicts);
     }
 
-    /// Runs the handler of a row. What becomes of the row follows from what the handler came to.
-    pub(super) async fn deliver(&self, claimed: &Claimed) -> Verdict {
-        match self.prepare(claimed).await {
+    /// Runs the handler of rows, once for all of them. What becomes of each follows from what the handler came to.
+    pub(super) async fn deliver(&self, batch: &[Claimed]) -> Vec<Verdict> {
+        let Some((first, rest)) = batch.split_first() else { return Vec::new() };
+        match self.prepare(first, rest).await {
             Ok((invocation, retry)) => {
                 let execution = invocation.execution;
                 let outcome = self.executor.run(invocation).await;
-                self.verdict_of(claimed, &outcome, &retry, execution)
+                batch.iter().map(|claimed| self.verdict_of(claimed, &outcome, &retry, execution)).collect()
             }
-            Err(verdict) => verdict,
+            Err(verdict) => {
+                let mut verdicts = vec![verdict];
+                for claimed in rest {
+                    verdicts.extend(Box::pin(self.deliver(std::slice::from_ref(claimed))).await);
+                }
+                verdicts
+            }
         }
     }
 
-    async fn prepare(&self, claimed: &Claimed) -> Result<(Invocation, RetryPolicy), Verdict> {
+    async fn prepare(
+        &self,
+        claimed: &Claimed,
+        rest: &[Claimed],
+    ) -> Result<(Invocation, RetryPolicy), Verdict> {
         let row = &claimed.row;
         let app = self.app_with(claimed).await?;
         let (retry, registrant) = match row.trigger {
@@ -140,7 +203,13 @@ impl Courier {
             },
         };
         let script = app.script_by_id(row.script).ok_or_else(|| gone("its script", claimed))?;
-        let mut invocation = Invocation::new(row.app, script).event(EventDelivery::from(claimed));
+        let mut delivery = EventDelivery::from(claimed);
+        if row.kind == EventKind::Queue && self.batches(row).is_some() {
+            let batch: Vec<Claimed> = std::iter::once(claimed).chain(rest).cloned().collect();
+            delivery.payload = batch_payload(&batch)
+                .map_err(|error| self.give_up(claimed, DeadLetterReason::Failed, error.to_string(), None))?;
+        }
+        let mut invocation = Invocation::new(row.app, script).event(delivery);
         match row.kind {
             EventKind::Unknown => return Err(not_here()),
             EventKind::Http => {
@@ -157,7 +226,12 @@ impl Courier {
                     None => None,
                 };
             }
-            EventKind::Kv | EventKind::Docs | EventKind::Pubsub | EventKind::Cron | EventKind::DeadLetter => {
+            EventKind::Kv
+            | EventKind::Docs
+            | EventKind::Pubsub
+            | EventKind::Queue
+            | EventKind::Cron
+            | EventKind::DeadLetter => {
                 if let Some(registrant) = registrant {
                     invocation.principal = Some(self.principal_now(claimed, &registrant).await?);
                 }

@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 
 use super::deliver::{Courier, Delivery};
 use super::{Claimed, Outbox, Settlement, WorkerId};
-use crate::{Clock, Error, Result, jittered, metric};
+use crate::{Clock, Error, Result, Timestamp, jittered, metric};
 
 /// How events are dispatched.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,8 +63,14 @@ const AFTER_FAILURE: Duration = Duration::from_millis(500);
 /// How long the last settlements may take at the end.
 const DRAIN: Duration = Duration::from_secs(5);
 
-/// A settlement on its way to the store. The worker is part of it: this process may have become another one since.
-pub(super) type Settled = (WorkerId, Settlement);
+/// A settlement on its way to the store.
+pub(super) struct Settled {
+    /// This process may have become another worker since.
+    pub(super) worker: WorkerId,
+    pub(super) settlement: Settlement,
+    /// The row is a message of a queue: its end makes room for another.
+    pub(super) of_queue: bool,
+}
 
 pub(crate) struct Dispatcher {
     outbox: Arc<dyn Outbox>,
@@ -193,6 +199,7 @@ impl Dispatcher {
     async fn claimer(self: Arc<Self>) {
         let mut notices = self.outbox.notices();
         let mut registered = false;
+        let mut looked_at = None;
         while !self.is_closing() {
             if !registered {
                 registered = self.register().await;
@@ -208,6 +215,7 @@ impl Dispatcher {
             let wait = if limit * 2 < self.config.batch.min(self.config.max_in_flight) {
                 None
             } else {
+                self.promote(&mut looked_at).await;
                 // This process may become another worker meanwhile; the rows belong to the one that claimed them.
                 let worker = self.worker();
                 match self.outbox.claim(worker, limit).await {
@@ -235,6 +243,21 @@ impl Dispatcher {
             self.wait(&mut notices, wait).await;
         }
         self.idle_wanted().clear();
+    }
+
+    /// Makes messages of queues due, if there are any queues. `looked_at` is when that was done thoroughly.
+    async fn promote(&self, looked_at: &mut Option<Timestamp>) {
+        if !self.courier.apps.any_queues() {
+            return;
+        }
+        let now = self.clock.now();
+        let thoroughly =
+            looked_at.is_none_or(|then| now.duration_since(then).unsigned_abs() >= self.config.poll);
+        match self.outbox.promote(thoroughly).await {
+            Ok(_) if thoroughly => *looked_at = Some(now),
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, "messages of queues could not be made due; trying again"),
+        }
     }
 
     fn idle_wanted(&self) -> MutexGuard<'_, Vec<oneshot::Sender<()>>> {
@@ -333,15 +356,19 @@ impl Dispatcher {
                 }
             }
             let settled = batch.len();
+            let frees_queues = batch.iter().any(|settled| settled.of_queue);
             self.settle(batch).await;
             self.in_flight.fetch_sub(settled, Ordering::AcqRel);
+            if frees_queues {
+                self.asked.notify_one();
+            }
             self.room.notify_one();
         }
     }
 
     async fn settle(&self, batch: Vec<Settled>) {
         let mut by_worker: Vec<(WorkerId, Vec<Settlement>)> = Vec::new();
-        for (worker, settlement) in batch {
+        for Settled { worker, settlement, .. } in batch {
             match by_worker.iter_mut().find(|(known, _)| *known == worker) {
                 Some((_, settlements)) => settlements.push(settlement),
                 None => by_worker.push((worker, vec![settlement])),
@@ -414,7 +441,7 @@ impl Dispatcher {
                     for claimed in rows {
                         metric::count!("picloud_outbox_taken_over_total");
                         let verdict = self.courier.after_crash(&claimed);
-                        Delivery::new(claimed, worker, self.settled.clone()).settle(verdict);
+                        Delivery::new(claimed, worker, self.settled.clone()).settle(vec![verdict]);
                     }
                 }
                 Err(error) => tracing::warn!(%error, "looking for dead workers failed"),

@@ -2,6 +2,7 @@
 
 use crate::kv::Key;
 use crate::pubsub::Topic;
+use crate::queue::QueueName;
 use crate::{CollectionName, ScriptId, TriggerId};
 
 /// A number that grows with every change to an app's scripts, routes and triggers.
@@ -56,6 +57,11 @@ pub enum EventSource<'a> {
     Pubsub {
         /// The topic.
         topic: &'a Topic,
+    },
+    /// A message that is sent.
+    Queue {
+        /// The queue.
+        queue: &'a QueueName,
     },
 }
 

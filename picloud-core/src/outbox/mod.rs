@@ -66,6 +66,12 @@ pub fn too_early(scheduled_for: Timestamp) -> Error {
 ///   new claim number and without counting an attempt. Rows of workers that beat in time are never taken.
 /// - A worker that was taken over is told so by its next [`beat`](Outbox::beat), and can claim and take over nothing from
 ///   then on. Nor can one that has not registered, or has retired.
+/// - Messages of queues wait apart from other rows: they are claimed, once [`promote`](Outbox::promote) made them due. It
+///   makes as many due as their trigger's `concurrency` leaves room for, counting those that are due and those that are with a
+///   worker: of those that may run now the one with the highest priority first, then in the order in which they were sent.
+///   Of messages with one key only the first that was sent and is neither handled nor given up may run. A message that is
+///   retried or released waits apart again, without losing its place among those of its key; one whose trigger is gone is
+///   made due in any case.
 /// - Whatever becomes due, wherever it was written, is noticed by [`notices`](Outbox::notices) or by asking again: a
 ///   notice may be missed, the outbox is the truth.
 /// - Times are those of the backend's clock: a database's own where it has one, so that clocks of nodes do not matter.
@@ -103,7 +109,13 @@ pub trait Outbox: Debug + Send + Sync + 'static {
     /// Ends a worker: the rows that it still has are due again, with the attempt given back.
     async fn retire(&self, worker: WorkerId) -> Result<()>;
 
-    /// How long until the next waiting row is due, zero if one is already; `None` when none waits.
+    /// Makes messages of queues due for which there is room, of whichever app; answers how many. Asked for after messages were
+    /// sent, handled or put back here or elsewhere, when delays are over, and, with `thoroughly`, now and then: a look at
+    /// what other processes may have left undone when they died.
+    async fn promote(&self, thoroughly: bool) -> Result<usize>;
+
+    /// How long until the next waiting row is due, zero if one is already; `None` when none waits. A message
+    /// of a queue counts while it waits for its time, not while it waits for room.
     async fn next_due(&self) -> Result<Option<Duration>>;
 
     /// The rows of an app that wait or are with a worker, at most `limit`, oldest first.

@@ -31,6 +31,8 @@ pub enum EventKind {
     Pubsub,
     /// A scheduled time; the payload is `schedule`, `timezone`, `scheduled_for` and `fired_at`.
     Cron,
+    /// A message of a queue; the payload is a [`QueueEvent`](crate::queue::QueueEvent).
+    Queue,
     /// An event that was given up; the payload is a [`DeadLetterEvent`](crate::dead_letters::DeadLetterEvent).
     DeadLetter,
     /// A request to an async route.
@@ -48,6 +50,7 @@ impl EventKind {
             EventKind::Docs => "docs",
             EventKind::Pubsub => "pubsub",
             EventKind::Cron => "cron",
+            EventKind::Queue => "queue",
             EventKind::DeadLetter => "dead_letter",
             EventKind::Http => "http",
             EventKind::Unknown => "unknown",
@@ -61,6 +64,7 @@ impl EventKind {
             "docs" => EventKind::Docs,
             "pubsub" => EventKind::Pubsub,
             "cron" => EventKind::Cron,
+            "queue" => EventKind::Queue,
             "dead_letter" => EventKind::DeadLetter,
             "http" => EventKind::Http,
             _ => EventKind::Unknown,

@@ -15,6 +15,7 @@ use crate::guard::{self, ATTEMPTS, app_busy, no_such_app};
 use crate::outbox::{self, DeadLetter, DeadLetterListOptions, EventKind, Fanout, OutboxRow, Resolution};
 use crate::page::Page;
 use crate::pubsub::Topic;
+use crate::queue::{QueueName, SendOptions};
 use crate::route::{DispatchMode, RouteMatch, normalize_path};
 use crate::script::deploy::Deployer;
 use crate::script::{Bundle, DeployError, DeployReport, Owner, ScriptRecord};
@@ -151,12 +152,20 @@ impl App {
         }
         let retry = retry.unwrap_or(self.cloud.config().triggers.retry);
         retry.check()?;
-        if let TriggerKind::Cron(cron) = &kind {
-            cron.check()?;
-        }
+        kind.check()?;
         let (id, now) = (TriggerId::new(), self.cloud.backend().clock().now());
         self.change(|snapshot| {
             let target = snapshot.scripts.iter().find(|found| found.name.as_str() == script);
+            if let TriggerKind::Queue(queue) = &kind
+                && let Some(taken) = queue.consumer(&snapshot.triggers)
+            {
+                return Err(Error::new(
+                    ErrorKind::Conflict,
+                    "trigger.queue_taken",
+                    format!("the queue {} has a consumer already", queue.queue),
+                )
+                .with("trigger", taken.id));
+            }
             Ok(vec![CatalogChange::PutTrigger(TriggerRecord {
                 id,
                 script: target.ok_or_else(|| no_such_script(script))?.id,
@@ -345,6 +354,21 @@ impl App {
         publish(self.cloud.services(), &self.cx(), topic, message).await
     }
 
+    /// Sends a message to the script that consumes the queue; answers its id, `None` only where a loop was cut. It is stored
+    /// when this returns.
+    ///
+    /// # Errors
+    /// `queue.no_consumer`, `queue.invalid_name`, `queue.invalid_delay`, `queue.message_too_large`, `json.invalid`, and those
+    /// of the backend.
+    pub async fn send(
+        &self,
+        queue: &str,
+        message: &(impl Serialize + ?Sized),
+        options: &SendOptions,
+    ) -> Result<Option<EventId>> {
+        send(self.cloud.services(), &self.cx(), queue, message, options).await
+    }
+
     /// A collection of the app's KV.
     ///
     /// # Errors
@@ -405,7 +429,31 @@ async fn publish(
     services.pubsub.publish_durable(cx, &topic, &message).await
 }
 
+async fn send(
+    services: &Services,
+    cx: &CallCx,
+    queue: &str,
+    message: &(impl Serialize + ?Sized),
+    options: &SendOptions,
+) -> Result<Option<EventId>> {
+    let (queue, message) = (QueueName::new(queue)?, Json::from_value(message)?);
+    services.queue.send(cx, &queue, &message, options).await
+}
+
 impl AppTransaction {
+    /// As [`App::send`], inside: nobody gets it before the commit.
+    ///
+    /// # Errors
+    /// As [`App::send`].
+    pub async fn send(
+        &self,
+        queue: &str,
+        message: &(impl Serialize + ?Sized),
+        options: &SendOptions,
+    ) -> Result<Option<EventId>> {
+        send(&self.services, &self.cx, queue, message, options).await
+    }
+
     /// As [`App::publish`], inside: nobody hears of it before the commit.
     ///
     /// # Errors

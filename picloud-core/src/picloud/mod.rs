@@ -160,6 +160,7 @@ impl PicloudBuilder {
             crate::kv::script_module(services.kv.clone()),
             crate::docs::script_module(services.docs.clone()),
             crate::pubsub::script_module(services.pubsub.clone()),
+            crate::queue::script_module(services.queue.clone()),
             crate::dead_letters::script_module(self.backend.outbox()),
         ];
         #[cfg(feature = "utilities")]

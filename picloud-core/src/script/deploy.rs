@@ -16,8 +16,9 @@ use crate::engine::cache::ScriptCache;
 use crate::execution::{Failure, FailureClass, Position};
 use crate::guard::{ATTEMPTS, app_busy, no_such_app};
 use crate::outbox::Fanout;
+use crate::queue::QueueName;
 use crate::route::{self, DispatchMode, PathPattern, RouteRecord};
-use crate::trigger::{Registrant, RetryPolicy, TriggerRecord};
+use crate::trigger::{Registrant, RetryPolicy, TriggerKind, TriggerRecord};
 use crate::{AppId, Clock, Error, RouteId, ScriptId, Timestamp, TriggerId};
 
 /// A file that was read and found right.
@@ -123,6 +124,10 @@ struct Plan<'a> {
     problems: Vec<DeployProblem>,
     /// The routes as they will be, with who wants them: a file, or nobody in this bundle.
     routes: Vec<(RouteRecord, Option<(&'a File, Position)>)>,
+    /// Scripts whose directives are read anew, or that go.
+    directed: HashSet<ScriptId>,
+    /// The queues that this folder consumes, with who does.
+    queues: HashMap<&'a QueueName, (&'a File, Position)>,
 }
 
 impl<'a> Plan<'a> {
@@ -136,6 +141,8 @@ impl<'a> Plan<'a> {
             report: DeployReport::default(),
             problems: Vec::new(),
             routes: Vec::new(),
+            directed: HashSet::new(),
+            queues: HashMap::new(),
         }
     }
 
@@ -152,6 +159,7 @@ impl<'a> Plan<'a> {
                 gone.insert(script.id)
             };
         }
+        self.directed = kept.union(&gone).copied().collect();
         // What goes goes first, so that its names and routes are free.
         for script in snapshot.scripts.iter().filter(|script| gone.contains(&script.id)) {
             self.changes.push(CatalogChange::DeleteScript(script.id));
@@ -245,7 +253,7 @@ impl<'a> Plan<'a> {
             self.changes.push(CatalogChange::DeleteRoute(gone.id));
             self.tell(gone, &record.name, Change::Removed);
         }
-        self.triggers(directives, &record);
+        self.triggers(file, directives, &record);
         let has_route = self.routes.iter().any(|(route, _)| route.script == record.id);
         let by_others = self.snapshot.triggers.iter();
         let has_trigger = !directives.triggers.is_empty()
@@ -261,12 +269,15 @@ impl<'a> Plan<'a> {
     }
 
     /// The triggers of a script. One whose directive was changed keeps its id, so that what waits for it is not lost.
-    fn triggers(&mut self, directives: &Directives, script: &ScriptRecord) {
+    fn triggers(&mut self, file: &'a File, directives: &'a Directives, script: &ScriptRecord) {
         let mine =
             |trigger: &&TriggerRecord| trigger.script == script.id && trigger.owner == Owner::Directive;
         let mut old: Vec<&TriggerRecord> = self.snapshot.triggers.iter().filter(mine).collect();
         let mut new = Vec::new();
         for wanted in &directives.triggers {
+            if let TriggerKind::Queue(queue) = &wanted.kind {
+                self.consume(file, wanted.at, &queue.queue, script);
+            }
             match old.iter().position(|trigger| trigger.kind == wanted.kind) {
                 Some(at) => self.tell_trigger(old.remove(at), &script.name, Change::Kept),
                 None => new.push(wanted),
@@ -297,6 +308,31 @@ impl<'a> Plan<'a> {
         for gone in old {
             self.changes.push(CatalogChange::DeleteTrigger(gone.id));
             self.tell_trigger(gone, &script.name, Change::Removed);
+        }
+    }
+
+    /// A queue has one consumer: what another deployed, or another file of this folder, is not taken over.
+    fn consume(&mut self, file: &'a File, at: Position, queue: &'a QueueName, script: &ScriptRecord) {
+        let elsewhere = self.snapshot.triggers.iter().filter(|trigger| {
+            let directed = trigger.owner == Owner::Directive && self.directed.contains(&trigger.script);
+            !directed && trigger.script != script.id
+                || trigger.script == script.id && trigger.owner != Owner::Directive
+        });
+        let taken_by = elsewhere
+            .filter(|trigger| matches!(&trigger.kind, TriggerKind::Queue(other) if other.queue == *queue))
+            .map(|_| "a script that this folder did not deploy".to_owned())
+            .next()
+            .or_else(|| {
+                self.queues.get(queue).map(|(file, at)| format!("{}:{}:{}", file.path, at.line, at.column))
+            });
+        match taken_by {
+            Some(other) => self.problems.push(DeployProblem {
+                file: file.path.clone(),
+                position: Some(at),
+                code: "trigger.queue_taken".to_owned(),
+                message: format!("the queue {queue} has a consumer already: {other}"),
+            }),
+            None => drop(self.queues.insert(queue, (file, at))),
         }
     }
 

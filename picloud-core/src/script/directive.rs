@@ -8,6 +8,7 @@ use crate::engine::MAX_TIMEOUT_SECONDS;
 use crate::execution::Position;
 use crate::outbox::EventKind;
 use crate::pubsub::PubsubTrigger;
+use crate::queue::QueueTrigger;
 use crate::route::{DispatchMode, HostPattern, PatternError, RouteMethod, RoutePatterns};
 use crate::trigger::{CollectionOp, CollectionTrigger, CronTrigger, Missed, TriggerKind};
 
@@ -47,7 +48,7 @@ pub(crate) struct Mistake {
 }
 
 /// Words that begin a directive of a later version: named so that nobody searches for a typing error.
-const LATER: [&str; 3] = ["queue", "module", "every"];
+const LATER: [&str; 2] = ["module", "every"];
 
 /// Sources of events of a later version.
 const LATER_SOURCES: [&str; 2] = ["files", "email"];
@@ -66,7 +67,7 @@ pub(crate) fn parse(source: &str) -> (Directives, Vec<Mistake>) {
         };
         line.skip_to(rest);
         let Some(word) = line.next() else { continue };
-        let known = matches!(word.text, "route" | "on" | "cron" | "timeout");
+        let known = matches!(word.text, "route" | "on" | "cron" | "queue" | "timeout");
         if !at_top {
             // Below the top it is a comment like any other, but for one that would have been followed.
             if known {
@@ -79,8 +80,12 @@ pub(crate) fn parse(source: &str) -> (Directives, Vec<Mistake>) {
         }
         let read = match word.text {
             "route" => route(&mut line, &word).map(|route| directives.routes.push(route)),
-            "on" | "cron" => {
-                let read = if word.text == "on" { trigger(&mut line, &word) } else { cron(&mut line, &word) };
+            "on" | "cron" | "queue" => {
+                let read = match word.text {
+                    "on" => trigger(&mut line, &word),
+                    "cron" => cron(&mut line, &word),
+                    _ => queue(&mut line, &word),
+                };
                 read.and_then(|(trigger, at)| {
                 if directives.triggers.iter().any(|known| known.kind == trigger.kind) {
                     return Err(at.mistake(
@@ -103,7 +108,7 @@ pub(crate) fn parse(source: &str) -> (Directives, Vec<Mistake>) {
             other => Err(word.mistake(
                 "directive.unknown",
                 format!(
-                    "{other:?} is not a directive; there are route, on, cron and timeout (a comment begins with //)"
+                    "{other:?} is not a directive; there are route, on, cron, queue and timeout (a comment begins with //)"
                 ),
             )),
         };
@@ -197,6 +202,29 @@ fn trigger<'a>(line: &mut Line<'a>, directive: &Word<'a>) -> Result<(TriggerDire
     Ok((TriggerDirective { kind, at: what.at }, what))
 }
 
+fn queue<'a>(line: &mut Line<'a>, directive: &Word<'a>) -> Result<(TriggerDirective, Word<'a>), Mistake> {
+    let usage = "a queue reads: queue NAME [concurrency=N] [batch=N], as in queue jobs concurrency=4";
+    let name = line.next().ok_or_else(|| directive.mistake("directive.incomplete", usage))?;
+    let mut trigger = QueueTrigger::new(name.parsed()?);
+    while let Some(word) = line.next() {
+        let number = |text: &str| {
+            text.parse::<u32>()
+                .map_err(|_| word.mistake("directive.unexpected", format!("{text:?} is no number; {usage}")))
+        };
+        match word.text.split_once('=') {
+            Some(("concurrency", text)) => trigger.concurrency = number(text)?,
+            Some(("batch", text)) => trigger.batch = Some(number(text)?),
+            _ => return Err(word.mistake("directive.unexpected", usage)),
+        }
+        trigger.check().map_err(|error| Mistake {
+            at: word.at,
+            code: error.code().to_owned().into(),
+            message: error.message().to_owned(),
+        })?;
+    }
+    Ok((TriggerDirective { kind: TriggerKind::Queue(trigger), at: name.at }, name))
+}
+
 fn dead_letter(line: &mut Line<'_>) -> Result<DeadLetterTrigger, Mistake> {
     let mut letters = DeadLetterTrigger::default();
     let Some(source) = line.next() else { return Ok(letters) };
@@ -205,7 +233,7 @@ fn dead_letter(line: &mut Line<'_>) -> Result<DeadLetterTrigger, Mistake> {
         if matches!(kind, EventKind::Unknown | EventKind::DeadLetter) {
             return Err(source.mistake(
                 "trigger.invalid_source",
-                format!("{:?} is not a kind of event that is given up; kv, docs, pubsub, cron, http or * stands here", source.text),
+                format!("{:?} is not a kind of event that is given up; kv, docs, pubsub, queue, cron, http or * stands here", source.text),
             ));
         }
         letters.source = Some(kind);
@@ -391,14 +419,23 @@ mod tests {
         assert_eq!(mistake("//! cron \"0 0 0 30 2 *\""), (1, 11, "trigger.invalid_schedule".to_owned()));
         assert_eq!(mistake("//! cron \"0 * * * * *\" Mars"), (1, 24, "trigger.invalid_timezone".to_owned()));
         assert_eq!(mistake("//! cron @daily UTC sometimes"), (1, 21, "directive.unexpected".to_owned()));
-        assert_eq!(mistake("//! queue jobs"), (1, 5, "directive.unavailable".to_owned()));
+        assert_eq!(mistake("//! queue"), (1, 5, "directive.incomplete".to_owned()));
+        assert_eq!(mistake("//! queue a/b"), (1, 11, "queue.invalid_name".to_owned()));
+        assert_eq!(
+            mistake("//! queue jobs concurrency=0"),
+            (1, 16, "trigger.invalid_concurrency".to_owned())
+        );
+        assert_eq!(mistake("//! queue jobs batch=x"), (1, 16, "directive.unexpected".to_owned()));
+        assert_eq!(mistake("//! queue jobs fast"), (1, 16, "directive.unexpected".to_owned()));
+        assert_eq!(mistake("//! every 5s"), (1, 5, "directive.unavailable".to_owned()));
+        assert_eq!(mistake("//! on dead_letter comet"), (1, 20, "trigger.invalid_source".to_owned()));
         assert_eq!(mistake("let x = 1;\n//! route GET /x"), (2, 5, "directive.misplaced".to_owned()));
     }
 
     #[test]
     fn triggers_and_async_routes_are_read() {
         let (found, mistakes) = parse(
-            "//! on kv orders:* insert,update\n//! on kv *\n//! on docs * create\n//! on pubsub order.*\n//! cron \"0 30 8 * * MON-FRI\" Europe/Paris skip\n//! cron @hourly\n//! on dead_letter\n//! on dead_letter pubsub resize\n//! route POST /hook async",
+            "//! on kv orders:* insert,update\n//! on kv *\n//! on docs * create\n//! on pubsub order.*\n//! cron \"0 30 8 * * MON-FRI\" Europe/Paris skip\n//! cron @hourly\n//! on dead_letter\n//! on dead_letter pubsub resize\n//! queue jobs\n//! queue mail batch=10 concurrency=2\n//! route POST /hook async",
         );
         assert_eq!(mistakes, []);
         let kinds: Vec<_> = found.triggers.iter().map(|trigger| trigger.kind.to_string()).collect();
@@ -412,7 +449,9 @@ mod tests {
                 "cron \"0 30 8 * * MON-FRI\" Europe/Paris skip",
                 "cron \"@hourly\" UTC",
                 "dead_letter *",
-                "dead_letter pubsub resize"
+                "dead_letter pubsub resize",
+                "queue jobs",
+                "queue mail concurrency=2 batch=10"
             ]
         );
         assert_eq!(found.routes[0].dispatch_mode, DispatchMode::Async);

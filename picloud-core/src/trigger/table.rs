@@ -8,6 +8,7 @@ use super::{TriggerKind, TriggerRecord};
 use crate::dead_letters::DeadLetterTrigger;
 use crate::outbox::{EventSource, Fanout, FanoutRow, OutboxRow, Revision};
 use crate::pubsub::{PUBLISH, TopicPattern};
+use crate::queue::{QueueName, SEND};
 use crate::script::ScriptName;
 use crate::{ScriptId, TriggerId};
 
@@ -19,6 +20,7 @@ pub(crate) struct TriggerTable {
     kv: CollectionTable,
     docs: CollectionTable,
     pubsub: Vec<(TopicPattern, FanoutRow)>,
+    queues: HashMap<QueueName, FanoutRow>,
     dead_letters: Vec<(DeadLetterTrigger, TriggerId, ScriptId)>,
     /// What a write takes along that nothing matches: shared, so that it costs nothing.
     nothing: Arc<Fanout>,
@@ -32,6 +34,7 @@ impl TriggerTable {
             kv: CollectionTable::default(),
             docs: CollectionTable::default(),
             pubsub: Vec::new(),
+            queues: HashMap::new(),
             dead_letters: Vec::new(),
             nothing: Arc::new(Fanout { revision: Some(revision), rows: Vec::new() }),
         };
@@ -52,6 +55,10 @@ impl TriggerTable {
             TriggerKind::Pubsub(pubsub) => {
                 self.pubsub.push((pubsub.topic.clone(), FanoutRow { op: PUBLISH, trigger: id, script }));
             }
+            TriggerKind::Queue(queue) => {
+                // There is one at most: a deployment refuses a second.
+                self.queues.entry(queue.queue.clone()).or_insert(FanoutRow { op: SEND, trigger: id, script });
+            }
             TriggerKind::DeadLetter(letters) => self.dead_letters.push((letters.clone(), id, script)),
             // The scheduler looks for these by itself.
             TriggerKind::Cron(_) | TriggerKind::Unknown => {}
@@ -65,6 +72,11 @@ impl TriggerTable {
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<TriggerRecord>> {
         self.by_id.values()
+    }
+
+    /// Whether any trigger consumes a queue, enabled or not.
+    pub(crate) fn has_queues(&self) -> bool {
+        self.by_id.values().any(|trigger| matches!(trigger.kind, TriggerKind::Queue(_)))
     }
 
     /// Who handles it when an event is given up whose script has this name.
@@ -86,6 +98,7 @@ impl TriggerTable {
                 let matching = self.pubsub.iter().filter(|(pattern, _)| pattern.matches(topic));
                 matching.map(|(_, row)| row.clone()).collect()
             }
+            EventSource::Queue { queue } => self.queues.get(*queue).cloned().into_iter().collect(),
         };
         if rows.is_empty() {
             return self.nothing.clone();

@@ -8,6 +8,7 @@ use crate::dead_letters::DeadLetterTrigger;
 use crate::docs::DocsOp;
 use crate::kv::KvOp;
 use crate::pubsub::PubsubTrigger;
+use crate::queue::QueueTrigger;
 use crate::route::DispatchMode;
 use crate::script::Owner;
 use crate::{Error, Result, ScriptId, Timestamp, TriggerId};
@@ -36,10 +37,12 @@ pub struct TriggerRecord {
 }
 
 impl TriggerRecord {
-    /// Checks what no database can: the dispatch mode, the retry policy, a schedule.
+    /// Checks what no database can: the dispatch mode, the retry policy, a schedule, the
+    /// numbers of a queue.
     ///
     /// # Errors
-    /// `trigger.invalid_dispatch_mode`, `trigger.invalid_retry`, and those of [`CronTrigger::check`].
+    /// `trigger.invalid_dispatch_mode`, `trigger.invalid_retry`, and those of [`CronTrigger::check`] and
+    /// [`QueueTrigger::check`].
     pub fn check(&self) -> Result<()> {
         if self.dispatch_mode != DispatchMode::Async {
             return Err(Error::invalid(
@@ -47,9 +50,7 @@ impl TriggerRecord {
                 "the dispatch_mode of a trigger is async: what causes an event does not wait for its handlers",
             ));
         }
-        if let TriggerKind::Cron(cron) = &self.kind {
-            cron.check()?;
-        }
+        self.kind.check()?;
         self.retry.check()
     }
 }
@@ -67,6 +68,8 @@ pub enum TriggerKind {
     Pubsub(PubsubTrigger),
     /// Times.
     Cron(CronTrigger),
+    /// Messages of a queue.
+    Queue(QueueTrigger),
     /// Events that are given up.
     DeadLetter(DeadLetterTrigger),
     /// A kind that this version of picloud does not know: stored by a newer one. It matches nothing here, and what
@@ -76,6 +79,18 @@ pub enum TriggerKind {
 }
 
 impl TriggerKind {
+    /// Checks what no database can: a schedule, the numbers of a queue.
+    ///
+    /// # Errors
+    /// Those of [`CronTrigger::check`] and [`QueueTrigger::check`].
+    pub fn check(&self) -> Result<()> {
+        match self {
+            TriggerKind::Cron(cron) => cron.check(),
+            TriggerKind::Queue(queue) => queue.check(),
+            _ => Ok(()),
+        }
+    }
+
     /// The word for the kind in storage, records and `ctx.event.kind`.
     pub const fn as_str(&self) -> &'static str {
         match self {
@@ -83,6 +98,7 @@ impl TriggerKind {
             TriggerKind::Docs(_) => "docs",
             TriggerKind::Pubsub(_) => "pubsub",
             TriggerKind::Cron(_) => "cron",
+            TriggerKind::Queue(_) => "queue",
             TriggerKind::DeadLetter(_) => "dead_letter",
             TriggerKind::Unknown => "unknown",
         }
@@ -98,6 +114,7 @@ impl std::fmt::Display for TriggerKind {
             TriggerKind::Docs(docs) => write!(f, " {docs}"),
             TriggerKind::Pubsub(pubsub) => write!(f, " {}", pubsub.topic),
             TriggerKind::Cron(cron) => write!(f, " {cron}"),
+            TriggerKind::Queue(queue) => write!(f, " {queue}"),
             TriggerKind::DeadLetter(letters) => write!(f, " {letters}"),
             TriggerKind::Unknown => Ok(()),
         }

@@ -9,6 +9,7 @@ use picloud_core::execution::ExecutionStore;
 use picloud_core::kv::KvService;
 use picloud_core::outbox::Outbox;
 use picloud_core::pubsub::PubsubService;
+use picloud_core::queue::QueueService;
 use picloud_core::{Backend, Clock, Result, Transaction, async_trait};
 use picloud_memory::MemoryBackend;
 
@@ -18,6 +19,7 @@ use crate::executions::WrongExecutions;
 use crate::kv::WrongKv;
 use crate::outbox::WrongOutbox;
 use crate::pubsub::WrongPubsub;
+use crate::queue::WrongQueue;
 use crate::transaction::WrongTransactions;
 use crate::{Wrong, outbox, transaction};
 
@@ -54,6 +56,7 @@ struct WrongBackend {
     kv: Arc<WrongKv>,
     docs: Arc<WrongDocs>,
     pubsub: Arc<WrongPubsub>,
+    queue: Arc<WrongQueue>,
     catalog: Arc<WrongCatalog>,
     outbox: Arc<WrongOutbox>,
     executions: Arc<WrongExecutions>,
@@ -83,6 +86,10 @@ impl WrongBackend {
             Some(Wrong::Pubsub(wrong)) => Some(wrong),
             _ => None,
         };
+        let in_queue = match wrong {
+            Some(Wrong::Queue(wrong)) => Some(wrong),
+            _ => None,
+        };
         let in_executions = match wrong {
             Some(Wrong::Executions(wrong)) => Some(wrong),
             _ => None,
@@ -94,6 +101,7 @@ impl WrongBackend {
         let kv = Arc::new(WrongKv::new(memory.clone(), in_kv));
         let docs = Arc::new(WrongDocs::new(memory.docs(), in_docs));
         let pubsub = Arc::new(WrongPubsub::new(memory.clone(), in_pubsub));
+        let queue = Arc::new(WrongQueue::new(memory.clone(), in_queue));
         WrongBackend {
             catalog: Arc::new(WrongCatalog::new(memory.catalog(), in_catalog)),
             outbox: Arc::new(WrongOutbox::new(&memory, in_outbox)),
@@ -103,11 +111,13 @@ impl WrongBackend {
                 kv.clone(),
                 docs.clone(),
                 pubsub.clone(),
+                queue.clone(),
                 in_transactions,
             ),
             kv,
             docs,
             pubsub,
+            queue,
             memory,
         }
     }
@@ -129,6 +139,10 @@ impl Backend for WrongBackend {
 
     fn pubsub(&self) -> Arc<dyn PubsubService> {
         self.pubsub.clone()
+    }
+
+    fn queue(&self) -> Arc<dyn QueueService> {
+        self.queue.clone()
     }
 
     fn outbox(&self) -> Arc<dyn Outbox> {

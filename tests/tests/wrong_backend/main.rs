@@ -12,6 +12,7 @@ mod executions;
 mod kv;
 mod outbox;
 mod pubsub;
+mod queue;
 mod transaction;
 mod wrongs;
 
@@ -30,6 +31,7 @@ enum Wrong {
     Catalog(catalog::Wrong),
     Outbox(outbox::Wrong),
     Pubsub(pubsub::Wrong),
+    Queue(queue::Wrong),
     Executions(executions::Wrong),
     Tx(transaction::Wrong),
 }
@@ -62,8 +64,11 @@ impl Wrong {
         for (wrong, expected) in pubsub::Wrong::ALL {
             room(&["pubsub"], Wrong::Pubsub(*wrong), expected);
         }
+        for (wrong, expected) in queue::Wrong::ALL {
+            room(&["queue"], Wrong::Queue(*wrong), expected);
+        }
         for (wrong, expected) in outbox::Wrong::ALL {
-            room(&["outbox"], Wrong::Outbox(*wrong), expected);
+            room(&["outbox", "queue"], Wrong::Outbox(*wrong), expected);
         }
         for (wrong, expected) in executions::Wrong::ALL {
             room(&["executions"], Wrong::Executions(*wrong), expected);

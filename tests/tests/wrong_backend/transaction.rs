@@ -12,6 +12,7 @@ use picloud_core::docs::DocsService;
 use picloud_core::kv::{Key, KvService, SetOptions};
 use picloud_core::outbox::{FanoutRow, Outbox, OutboxRow};
 use picloud_core::pubsub::PubsubService;
+use picloud_core::queue::QueueService;
 use picloud_core::{
     AppId, Backend, CallCx, CollectionName, Error, ErrorKind, Json, Result, Services, Timestamp, Transaction,
     async_trait, tx_closed,
@@ -21,6 +22,7 @@ use picloud_memory::MemoryBackend;
 use crate::docs::WrongDocs;
 use crate::kv::WrongKv;
 use crate::pubsub::WrongPubsub;
+use crate::queue::WrongQueue;
 use kv::TxKv;
 pub(crate) use wrong::Wrong;
 
@@ -31,6 +33,7 @@ pub(crate) struct WrongTransactions {
     kv: Arc<WrongKv>,
     docs: Arc<WrongDocs>,
     pubsub: Arc<WrongPubsub>,
+    queue: Arc<WrongQueue>,
     born: Timestamp,
     begun: AtomicUsize,
 }
@@ -41,10 +44,11 @@ impl WrongTransactions {
         kv: Arc<WrongKv>,
         docs: Arc<WrongDocs>,
         pubsub: Arc<WrongPubsub>,
+        queue: Arc<WrongQueue>,
         wrong: Option<Wrong>,
     ) -> Self {
         let born = memory.clock().now();
-        WrongTransactions { wrong, memory, kv, docs, pubsub, born, begun: AtomicUsize::new(0) }
+        WrongTransactions { wrong, memory, kv, docs, pubsub, queue, born, begun: AtomicUsize::new(0) }
     }
 
     pub(crate) async fn begin(&self) -> Result<Box<dyn Transaction>> {
@@ -62,6 +66,7 @@ impl WrongTransactions {
         let kv = Arc::new(self.kv.inside(inside.kv));
         let docs = Arc::new(self.docs.inside(inside.docs));
         let pubsub = self.pubsub.inside(inside.pubsub);
+        let queue = self.queue.inside(inside.queue);
         let state = Arc::new(State {
             wrong: self.wrong,
             memory: self.memory.clone(),
@@ -70,7 +75,7 @@ impl WrongTransactions {
             services: AtomicUsize::new(0),
             work: Mutex::default(),
         });
-        Ok(Box::new(WrongTransaction { inner, kv, docs, pubsub, state }))
+        Ok(Box::new(WrongTransaction { inner, kv, docs, pubsub, queue, state }))
     }
 }
 
@@ -112,6 +117,7 @@ struct WrongTransaction {
     kv: Arc<dyn KvService>,
     docs: Arc<dyn DocsService>,
     pubsub: Arc<dyn PubsubService>,
+    queue: Arc<dyn QueueService>,
     state: Arc<State>,
 }
 
@@ -121,7 +127,7 @@ impl Transaction for WrongTransaction {
         let is_good = self.state.services.fetch_add(1, Ordering::Relaxed) == 0;
         let is_good = is_good || !self.state.is(Wrong::ServicesAreGoodOnce);
         let kv = TxKv { inside: self.kv.clone(), state: self.state.clone(), is_good };
-        Services::new(Arc::new(kv), self.docs.clone(), self.pubsub.clone())
+        Services::new(Arc::new(kv), self.docs.clone(), self.pubsub.clone(), self.queue.clone())
     }
 
     async fn commit(mut self: Box<Self>) -> Result<()> {

@@ -107,6 +107,12 @@ wrongs! {
     ReplayNeedsNoTarget: an_event_whose_script_is_gone_is_not_replayed an_event_whose_trigger_is_gone_is_not_replayed;
     ReplayIsForEveryApp: letters_of_another_app_are_not_replayed;
 
+    // Queues.
+    NothingIsPromoted: a_message_is_not_claimed_before_it_is_promoted queues_do_not_share_room
+        messages_of_a_consumer_that_is_gone_are_due a_replayed_message_waits_for_room a_replayed_message_keeps_its_key
+        a_retired_workers_messages_wait_for_room_again;
+    PromotedRowsAreNotCounted: a_message_is_not_claimed_before_it_is_promoted queues_do_not_share_room;
+
     // Workers.
     NothingIsTakenOver: rows_of_a_silent_worker_are_taken_over a_take_over_counts_no_attempt
         a_worker_that_was_taken_over_is_told_so a_worker_that_was_taken_over_claims_nothing
