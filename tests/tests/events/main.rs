@@ -5,6 +5,7 @@
 mod dead_letters;
 mod messages;
 mod processes;
+mod queues;
 mod schedules;
 mod triggers;
 mod world;
