@@ -130,4 +130,9 @@ pub(crate) fn module(outbox: Arc<dyn Outbox>) -> ScriptModule {
                 }
             },
         )
+        .about("list", "A page of letters, the newest first, at most 50: `#{ id, source, trigger_id, script_id, attempts, reason, error, first_at, last_at, resolution, resolved_at }`. Throws `forbidden`, as all of these do, unless a principal with `AppDeadLetterManage` calls: handlers of events do.")
+        .about("get", "One letter with its `event`, or `()`.")
+        .about("count", "How many letters are open.")
+        .about("replay", "Sends the event again, with no attempt counted, and closes the letter as `replayed`. Throws `dead_letters.not_found`, `dead_letters.already_resolved`, `dead_letters.target_gone`.")
+        .about("resolve", "Closes a letter as `\"ignored\"` or `\"handled_by_script\"`. Throws `dead_letters.not_found`, `dead_letters.already_resolved`, `dead_letters.invalid_resolution`.")
 }

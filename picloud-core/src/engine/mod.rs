@@ -10,6 +10,7 @@ pub(crate) mod fiber;
 mod limits;
 mod module;
 pub(crate) mod natives;
+pub(crate) mod reference;
 mod response;
 pub(crate) mod run;
 mod sleep;
@@ -21,3 +22,4 @@ pub use module::{
     Args, AsyncScriptFn, Bytes, Fallible, FromScript, FunctionDoc, Handle, IntoScript, JsonText, Plain, Raw,
     ScriptAnswer, ScriptFn, ScriptModule, This,
 };
+pub use reference::Reference;

@@ -44,6 +44,8 @@ use crate::{CallCx, Error, Json, Result};
 ///     });
 /// assert_eq!(billing.name(), "billing");
 /// assert_eq!(billing.functions().count(), 2);
+/// let billing = billing.about("total", "What the items cost together.");
+/// assert_eq!(billing.functions().next().unwrap().doc, "What the items cost together.");
 /// ```
 ///
 /// An error reaches the script as a thrown map `#{ code, message, … }`. A panic ends the execution with class
@@ -77,6 +79,12 @@ pub struct FunctionDoc {
     pub is_method: bool,
     /// The parameters in order: name, type as written, whether it may be left out.
     pub params: Vec<(String, String, bool)>,
+    /// The type of the answer as written; `None` when there is none.
+    pub returns: Option<String>,
+    /// The type that it is a method of.
+    pub of: Option<String>,
+    /// What it does, and what errors it throws.
+    pub doc: String,
 }
 
 impl ScriptModule {
@@ -103,6 +111,28 @@ impl ScriptModule {
     pub fn doc(mut self, text: impl Into<String>) -> Self {
         self.doc = text.into();
         self
+    }
+
+    /// What a function does and which errors it throws, for the reference: a function of that name that was added before.
+    /// A mistake in the name is found when the host starts.
+    #[must_use]
+    pub fn about(mut self, function: &str, text: &str) -> Self {
+        match self.functions.iter_mut().find(|doc| doc.name == function) {
+            Some(doc) => text.clone_into(&mut doc.doc),
+            None => {
+                self.wrong.get_or_insert(
+                    Error::invalid("script_module.unknown_function", "there is no such function to describe")
+                        .with("module", &self.name)
+                        .with("function", function),
+                );
+            }
+        }
+        self
+    }
+
+    /// What the module is for.
+    pub fn text(&self) -> &str {
+        &self.doc
     }
 
     /// Says that no function answers a string, array, map or blob larger than scripts may build themselves. A script
@@ -250,11 +280,12 @@ impl FunctionDoc {
                     .all(|(i, b)| b.is_ascii_lowercase() || b == b'_' || i > 0 && b.is_ascii_digit())
         };
         let (name, rest) = signature.split_once('(').ok_or_else(wrong)?;
-        let (params, _returns) = rest.split_once(')').ok_or_else(wrong)?;
+        let (params, returns) = rest.split_once(')').ok_or_else(wrong)?;
+        let returns = returns.trim().strip_prefix("->").map(|returns| returns.trim().to_owned());
         // A method is written `Handle.name(…)`.
-        let name = match (is_method, name.split_once('.')) {
-            (true, Some((_, name))) => name,
-            (false, None) => name,
+        let (of, name) = match (is_method, name.split_once('.')) {
+            (true, Some((of, name))) => (Some(of.to_owned()), name),
+            (false, None) => (None, name),
             _ => return Err(wrong()),
         };
         if !word(name) {
@@ -270,7 +301,8 @@ impl FunctionDoc {
             }
             parsed.push((param.to_owned(), kind.trim().to_owned(), optional));
         }
-        Ok(FunctionDoc { name: name.to_owned(), signature: signature.to_owned(), is_method, params: parsed })
+        let (name, signature) = (name.to_owned(), signature.to_owned());
+        Ok(FunctionDoc { name, signature, is_method, params: parsed, returns, of, doc: String::new() })
     }
 }
 

@@ -79,4 +79,13 @@ pub(crate) fn module(kv: Arc<dyn KvService>) -> ScriptModule {
                 Ok::<_, Error>(Listed { items: page.items, cursor: page.cursor })
             },
         )
+        .about("collection", "A collection of this app; it exists as soon as something is in it. Throws `collection.invalid_name`.")
+        .about("get", "The value of a key, or `()`. Keys are strings of 1 to 512 bytes; throws `kv.invalid_key`, as all of these do.")
+        .about("get_many", "The values of up to 1 000 keys, in their order, `()` where there is none. Throws `kv.too_many_keys`.")
+        .about("has", "Whether the key has a value.")
+        .about("set", "Writes a value of up to 1 MiB of JSON. With `ttl_seconds` it is gone after that time, without an event; without, it stays. Throws `kv.value_too_large`, `kv.invalid_ttl`.")
+        .about("delete", "Removes the value; answers whether there was one.")
+        .about("increment", "Adds `by` (1 if left out) to an integer in one step, a missing one counting as 0, and answers the sum. Throws `kv.not_an_integer`, `kv.overflow`.")
+        .about("compare_and_set", "Writes only if the value is still `expected` (`()`: there is none), in one step; answers whether it did. 1 is not 1.0.")
+        .about("list", "A page in the order of the keys' bytes: `items` of `#{ key, value }`, and a `cursor` for the next page, `()` at the end. `limit` is 100, at most 1 000.")
 }

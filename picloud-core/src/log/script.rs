@@ -22,4 +22,8 @@ pub(crate) fn module() -> ScriptModule {
         .function("info(message: any, data?: any)", level(LogLevel::Info))
         .function("warn(message: any, data?: any)", level(LogLevel::Warn))
         .function("error(message: any, data?: any)", level(LogLevel::Error))
+        .about("trace", "A line at this level. `data` is kept as it is, beside the message.")
+        .about("info", "A line at this level. `print` logs here.")
+        .about("warn", "A line at this level.")
+        .about("error", "A line at this level. It does not end the script; `throw` does.")
 }

@@ -23,7 +23,7 @@ use crate::authz::{Principal, PrincipalResolver};
 use crate::backend::Backend;
 use crate::engine::cache::ScriptCache;
 use crate::engine::compile::Toolbox;
-use crate::engine::{SDK_VERSION, ScriptModule};
+use crate::engine::{Reference, SDK_VERSION, ScriptModule};
 use crate::execution::{ExecutionLog, ExecutionLogSink};
 use crate::executor::LocalExecutor;
 use crate::guard::{self, Door, FanoutSource};
@@ -67,6 +67,7 @@ struct Inner {
     executor: LocalExecutor,
     dispatcher: Arc<Dispatcher>,
     log: ExecutionLog,
+    reference: Reference,
     principals: Option<Arc<dyn PrincipalResolver>>,
     resolver: Option<Arc<dyn AppResolver>>,
     config: PicloudConfig,
@@ -166,6 +167,7 @@ impl PicloudBuilder {
         #[cfg(feature = "utilities")]
         modules.extend(crate::utilities::script_modules(control.handle()));
         modules.extend(self.modules);
+        let reference = Reference::of(&modules);
         let toolbox = Arc::new(Toolbox::new(config.limits.clone(), modules)?);
         let cache = Arc::new(ScriptCache::new(toolbox, config.script_cache_size, control.handle().clone()));
         let sink = self.sink.unwrap_or_else(|| self.backend.executions());
@@ -200,6 +202,7 @@ impl PicloudBuilder {
                 executor,
                 dispatcher,
                 log,
+                reference,
                 principals: self.principals,
                 resolver: self.resolver,
                 config,
@@ -402,6 +405,11 @@ impl Picloud {
             ));
         }
         self.inner.dispatcher.idle().await
+    }
+
+    /// What scripts here can call, our modules and the host's, for people and editors.
+    pub fn reference(&self) -> &Reference {
+        &self.inner.reference
     }
 
     /// The versions of the five surfaces, as `GET /version` answers them.

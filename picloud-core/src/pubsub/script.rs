@@ -15,4 +15,5 @@ pub(crate) fn module(pubsub: Arc<dyn PubsubService>) -> ScriptModule {
             async move { pubsub.publish_durable(&cx, &Topic::new(topic)?, &message.or_null()).await }
         },
     )
+        .about("publish_durable", "Stores a message of up to 1 MiB for every script with a matching `//! on pubsub`; answers how many these are. A topic has parts with dots between. Throws `pubsub.invalid_topic`, `pubsub.message_too_large`.")
 }

@@ -19,4 +19,5 @@ pub(crate) fn module(queue: Arc<dyn QueueService>) -> ScriptModule {
             }
         },
     )
+        .about("send", "Stores a message of up to 1 MiB for the script with `//! queue NAME`; answers its id. `delay_seconds`: not before. `priority`: -100 to 100, the higher the sooner. `key`: messages with the same one are handled strictly in the order in which they were sent; one that waits, for its delay or to be tried again, holds back those behind it. `dedupe_key`: while a message with the same one is neither handled nor given up, nothing is stored and the answer is its id. Throws `queue.no_consumer`, `queue.invalid_name`, `queue.invalid_delay`, `queue.message_too_large`.")
 }

@@ -16,6 +16,9 @@ pub(super) fn module() -> ScriptModule {
             encoded("base64.too_large", &BASE64URL_NOPAD, data.as_slice())
         })
         .function("decode(text: string | blob) -> blob", |_cx: CallCx, text: Bytes| decode(text.as_slice()))
+        .about("encode", "Text with padding.")
+        .about("encode_url", "Text of the URL alphabet, without padding.")
+        .about("decode", "The bytes of either. Throws `base64.invalid` with the place.")
 }
 
 /// Reads both alphabets, with padding and without, but no text that mixes them, no white space, and no second spelling of

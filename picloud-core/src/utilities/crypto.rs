@@ -49,6 +49,11 @@ pub(super) fn module() -> ScriptModule {
             let id = uuid::Builder::from_random_bytes(random([0; 16])?).into_uuid();
             Ok::<_, Error>(Uuid::to_string(&id))
         })
+        .about("sha256", "The hash: `\"hex\"` (lower case, unless said otherwise), `\"base64\"` or `\"blob\"`. Throws `crypto.invalid_encoding`.")
+        .about("hmac_sha256", "The same of an HMAC: what a webhook is signed with.")
+        .about("equals", "Whether the bytes are the same, in a time that does not tell where they differ: for signatures and tokens.")
+        .about("random_bytes", "Up to 1 024 random bytes. Throws `crypto.invalid_count`.")
+        .about("uuid", "A random UUID (version 4).")
 }
 
 pub(super) fn sha256(data: &[u8]) -> Result<[u8; 32]> {

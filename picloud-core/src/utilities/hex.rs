@@ -15,4 +15,6 @@ pub(super) fn module() -> ScriptModule {
         .function("decode(text: string | blob) -> blob", |_cx: CallCx, text: Bytes| {
             decoded(["hex.invalid", "hex.too_large"], "hexadecimal", &HEXLOWER_PERMISSIVE, text.as_slice())
         })
+        .about("encode", "Text in lower case.")
+        .about("decode", "The bytes. Throws `hex.invalid` with the place.")
 }

@@ -39,6 +39,8 @@ pub(super) fn module() -> ScriptModule {
                 Ok::<_, Error>(Bytes::from(text))
             },
         )
+        .about("parse", "The value; integers stay integers and floats stay floats. Throws `json.invalid` with the place.")
+        .about("stringify", "JSON text with sorted keys; with `pretty: true` in lines. Throws `json.invalid` for what JSON cannot hold.")
 }
 
 /// The same on many lines. Indentation can make it a hundred times as long.

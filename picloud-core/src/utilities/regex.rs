@@ -53,6 +53,12 @@ pub(super) fn module(blocking: &Handle) -> ScriptModule {
             "split(pattern: string, text: string, limit?: int) -> array",
             searching!(|search, limit: Option<i64>| split(search, limit)),
         )
+        .about("is_match", "Whether the pattern is somewhere in the text. Matching takes linear time; there are no back-references. Throws `regex.invalid_pattern`, `regex.too_large`, as all of these do.")
+        .about("find", "The first match with its place in characters, or `()`.")
+        .about("find_all", "Every match.")
+        .about("captures", "The groups of the first match, by number and by name, or `()`.")
+        .about("replace", "The text with matches replaced, all or the first `limit`; `$1` and `${name}` stand for groups.")
+        .about("split", "The parts between matches.")
 }
 
 /// An answer, and the work on it in bytes.

@@ -106,6 +106,13 @@ pub(super) fn module() -> ScriptModule {
             },
         )
         .function("zones() -> array", |_cx: CallCx| zones().available().map(|name| name.to_string()).collect::<Vec<_>>())
+        .about("now", "This instant as text, such as `2026-03-01T12:00:00.25Z`.")
+        .about("millis", "Milliseconds since 1970, of now or of an instant. To compare instants compare these: texts may have fewer or more digits. Throws `time.invalid`, as all of these do.")
+        .about("parse", "An instant from RFC 3339, RFC 2822 (mail, HTTP), or a `strftime` format; `()` as format leaves it out. `zone` (`\"Europe/Paris\"`, `\"UTC\"`) is for text without an offset. Throws `time.unknown_zone`.")
+        .about("format", "An instant as text: RFC 3339 or a `strftime` format, in UTC or that zone.")
+        .about("parts", "The parts of an instant on the clock of UTC or that zone; weekday 1 is Monday.")
+        .about("add", "The instant later (or earlier) by so much; days and longer on the zone's calendar.")
+        .about("zones", "The names of all zones.")
 }
 
 pub(super) fn zones() -> &'static TimeZoneDatabase {

@@ -77,6 +77,12 @@ pub(super) fn module() -> ScriptModule {
         .function("build_query(values: map) -> string", |_cx: CallCx, values: BTreeMap<String, Values>| {
             build_query(&values).map(Bytes::from)
         })
+        .about("encode", "Text for any part of a URL.")
+        .about("decode", "Text from any part of a URL. Throws `url.invalid`.")
+        .about("parse", "The parts of an absolute URL (RFC 3986); `port` is `()` where there is none; `path`, `query_text` and `fragment` are as written. Throws `url.invalid`.")
+        .about("parse_query", "The fields of a form or a query, each with its first value.")
+        .about("parse_query_all", "The fields of a form or a query, each with an array of its values.")
+        .about("build_query", "`a=1&a=2&b=x+y` from `#{ a: [1, 2], b: \"x y\" }`.")
 }
 
 /// Text that is not too long, with the work on it counted.
