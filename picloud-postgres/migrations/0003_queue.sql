@@ -11,11 +11,10 @@ ALTER TABLE {s}.dead_letters
     ADD COLUMN priority smallint,
     ADD COLUMN order_key text;
 
-CREATE INDEX outbox_queued ON {s}.outbox (app, trigger, priority DESC, position) WHERE state = 2;
+-- As few as will do: every write with events opens each of them.
+CREATE INDEX outbox_queue ON {s}.outbox (app, trigger, state, priority DESC, position) WHERE position IS NOT NULL;
 CREATE INDEX outbox_delayed ON {s}.outbox (run_at) WHERE state = 3;
-CREATE INDEX outbox_behind ON {s}.outbox (app, trigger, order_key, position) WHERE state = 4;
 CREATE INDEX outbox_key ON {s}.outbox (app, trigger, order_key, position) WHERE order_key IS NOT NULL;
-CREATE INDEX outbox_in_play ON {s}.outbox (app, trigger) WHERE position IS NOT NULL AND state < 2;
 CREATE UNIQUE INDEX outbox_dedupe ON {s}.outbox (app, trigger, dedupe_key) WHERE dedupe_key IS NOT NULL;
 
 COMMENT ON COLUMN {s}.outbox.state IS '0: waits until run_at. 1: with the worker. Messages of queues only: 2: waits for room. 3: waits until run_at. 4: waits behind another of its order_key.';

@@ -213,7 +213,7 @@ mod tests {
     }
 
     const DOCS: &str = "f95a04d64806c50c5a15905b8a8301da048ddea9298d6b0715a7739578f1e49e";
-    const QUEUE: &str = "26c948e6077e253d693d3f122064ff7e58c72b1fc41872ff2250d14e746220ce";
+    const QUEUE: &str = "36c5408ca39ab039b7173fe9df7d95a6d01aeab2de72b7d730322bb3449aee95";
     const FIRST: &str = "e86d7efc6752e1ff8ec133eacfe695fbfcced788ed8042c150e22811ecd081b3";
 
     #[test]

@@ -15,8 +15,19 @@ pub(super) const SEND: &str = "WITH app AS MATERIALIZED (SELECT 1 WHERE {fresh})
               ) SELECT EXISTS (SELECT 1 FROM app) AS fresh, (SELECT id FROM sent) AS id";
 
 /// Whether any message waits for room, or has waited long enough.
-pub(super) const WAITS: &str = "SELECT coalesce(
-                  (SELECT app FROM {s}.outbox WHERE state = 2 ORDER BY app, trigger, priority DESC, position LIMIT 1) IS NOT NULL
+pub(super) const WAITS: &str = "WITH RECURSIVE consumer AS (
+                  (SELECT app, trigger FROM {s}.outbox WHERE position IS NOT NULL ORDER BY app, trigger, state, priority DESC, position LIMIT 1)
+                  UNION ALL
+                  SELECT n.app, n.trigger FROM consumer CROSS JOIN LATERAL (
+                      SELECT app, trigger FROM {s}.outbox o
+                      WHERE position IS NOT NULL AND (o.app, o.trigger) > (consumer.app, consumer.trigger)
+                      ORDER BY o.app, o.trigger, o.state, o.priority DESC, o.position LIMIT 1
+                  ) n
+              ) SELECT coalesce(
+                  EXISTS (SELECT 1 FROM consumer CROSS JOIN LATERAL (
+                      SELECT 1 FROM {s}.outbox o WHERE o.position IS NOT NULL AND o.app = consumer.app AND o.trigger = consumer.trigger
+                      AND o.state = 2 ORDER BY o.priority DESC, o.position LIMIT 1
+                  ) waiting)
                   OR (SELECT run_at FROM {s}.outbox WHERE state = 3 ORDER BY run_at LIMIT 1) <= now(), false)";
 
 pub(super) const DELAYED: &str = "UPDATE {s}.outbox SET state = 2 WHERE id = ANY (ARRAY(
@@ -30,37 +41,39 @@ pub(super) const NEXT_OF_KEYS: &str = "UPDATE {s}.outbox o SET state = 2
                   ORDER BY n.position LIMIT 1
               ) AS next WHERE o.id = next.id AND o.state = 4";
 
-/// The same for every key that anything waits behind, from one to the next: messages do not count, but keys do.
+/// The same for every key, from one to the next: what it costs grows with the keys, not with the messages.
 pub(super) const NEXT_OF_ANY_KEY: &str = "WITH RECURSIVE key AS (
-                  (SELECT app, trigger, order_key FROM {s}.outbox WHERE state = 4 ORDER BY app, trigger, order_key LIMIT 1)
+                  (SELECT app, trigger, order_key FROM {s}.outbox WHERE order_key IS NOT NULL
+                   ORDER BY app, trigger, order_key, position LIMIT 1)
                   UNION ALL
                   SELECT n.app, n.trigger, n.order_key FROM key CROSS JOIN LATERAL (
                       SELECT app, trigger, order_key FROM {s}.outbox o
-                      WHERE state = 4 AND (o.app, o.trigger, o.order_key) > (key.app, key.trigger, key.order_key)
-                      ORDER BY o.app, o.trigger, o.order_key LIMIT 1
+                      WHERE order_key IS NOT NULL AND (o.app, o.trigger, o.order_key) > (key.app, key.trigger, key.order_key)
+                      ORDER BY o.app, o.trigger, o.order_key, o.position LIMIT 1
                   ) n
               ), next AS MATERIALIZED (
                   SELECT n.id FROM key CROSS JOIN LATERAL (
                       SELECT id, state FROM {s}.outbox n WHERE n.app = key.app AND n.trigger = key.trigger AND n.order_key = key.order_key
                       ORDER BY n.position LIMIT 1
                   ) n WHERE n.state = 4
-              ) UPDATE {s}.outbox o SET state = 2 FROM next WHERE o.id = next.id AND o.state = 4";
+              ) UPDATE {s}.outbox o SET state = 2 FROM next WHERE o.id = ANY (ARRAY(SELECT id FROM next)) AND o.id = next.id AND o.state = 4";
 
 /// For each consumer that messages wait for: as many of the first of them as there is room for are due; those among them that
 /// wait behind another of their key are put aside, so that they are not looked at again. A consumer that is gone has room
 /// for everything: its messages are dropped when they are delivered.
 pub(super) const PROMOTE: &str = "WITH RECURSIVE consumer AS (
-                  (SELECT app, trigger FROM {s}.outbox WHERE state = 2 ORDER BY app, trigger LIMIT 1)
+                  (SELECT app, trigger FROM {s}.outbox WHERE position IS NOT NULL ORDER BY app, trigger, state, priority DESC, position LIMIT 1)
                   UNION ALL
                   SELECT n.app, n.trigger FROM consumer CROSS JOIN LATERAL (
-                      SELECT app, trigger FROM {s}.outbox o WHERE state = 2 AND (o.app, o.trigger) > (consumer.app, consumer.trigger)
-                      ORDER BY o.app, o.trigger LIMIT 1
+                      SELECT app, trigger FROM {s}.outbox o
+                      WHERE position IS NOT NULL AND (o.app, o.trigger) > (consumer.app, consumer.trigger)
+                      ORDER BY o.app, o.trigger, o.state, o.priority DESC, o.position LIMIT 1
                   ) n
               ), room AS MATERIALIZED (
                   SELECT consumer.app, consumer.trigger, CASE WHEN t.id IS NULL THEN 1000 ELSE greatest(
                       coalesce((t.kind ->> 'concurrency')::integer, 1) - (
                           SELECT count(*) FROM {s}.outbox p WHERE p.app = consumer.app AND p.trigger = consumer.trigger
-                          AND p.position IS NOT NULL AND p.state < 2
+                          AND p.position IS NOT NULL AND p.state IN (0, 1)
                       ), 0) END AS room
                   FROM consumer LEFT JOIN {s}.triggers t ON t.app = consumer.app AND t.id = consumer.trigger
               ), looked_at AS MATERIALIZED (
@@ -69,8 +82,8 @@ pub(super) const PROMOTE: &str = "WITH RECURSIVE consumer AS (
                           SELECT 1 FROM {s}.outbox e WHERE e.app = o.app AND e.trigger = o.trigger AND e.order_key = o.order_key
                           AND e.position < o.position
                       ) AS is_behind
-                      FROM {s}.outbox o WHERE o.app = room.app AND o.trigger = room.trigger AND o.state = 2
-                      ORDER BY o.priority DESC, o.position LIMIT room.room + 200
+                      FROM {s}.outbox o WHERE o.app = room.app AND o.trigger = room.trigger AND o.position IS NOT NULL
+                      AND o.state = 2 ORDER BY o.priority DESC, o.position LIMIT room.room + 200
                   ) m WHERE room.room > 0
               ), ranked AS (
                   SELECT id, is_behind, row_number() OVER (
