@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::backend::Backend;
 use crate::docs::DocsService;
+use crate::files::FilesService;
 use crate::kv::KvService;
 use crate::pubsub::PubsubService;
 
@@ -15,18 +16,25 @@ pub struct Services {
     pub kv: Arc<dyn KvService>,
     /// Documents, found by what is in them.
     pub docs: Arc<dyn DocsService>,
+    /// Files, without their bytes.
+    pub files: Arc<dyn FilesService>,
     /// Messages by topic.
     pub pubsub: Arc<dyn PubsubService>,
 }
 
 impl Services {
     /// A bundle of bare services: for backends. It asks for all of them, so that none is forgotten when one is added.
-    pub fn new(kv: Arc<dyn KvService>, docs: Arc<dyn DocsService>, pubsub: Arc<dyn PubsubService>) -> Self {
-        Services { kv, docs, pubsub }
+    pub fn new(
+        kv: Arc<dyn KvService>,
+        docs: Arc<dyn DocsService>,
+        files: Arc<dyn FilesService>,
+        pubsub: Arc<dyn PubsubService>,
+    ) -> Self {
+        Services { kv, docs, files, pubsub }
     }
 
     /// The services of a backend, bare: the guard comes on top when [`Picloud`](crate::Picloud) starts.
     pub fn from_backend(backend: &dyn Backend) -> Self {
-        Services::new(backend.kv(), backend.docs(), backend.pubsub())
+        Services::new(backend.kv(), backend.docs(), backend.files(), backend.pubsub())
     }
 }

@@ -152,7 +152,7 @@ impl Courier {
                     None => None,
                 };
             }
-            EventKind::Kv | EventKind::Docs | EventKind::Pubsub | EventKind::Cron => {
+            EventKind::Kv | EventKind::Docs | EventKind::Files | EventKind::Pubsub | EventKind::Cron => {
                 if let Some(registrant) = registrant {
                     invocation.principal = Some(self.principal_now(claimed, &registrant).await?);
                 }

@@ -48,7 +48,7 @@ pub(crate) struct Mistake {
 const LATER: [&str; 3] = ["queue", "module", "every"];
 
 /// Sources of events of a later version.
-const LATER_SOURCES: [&str; 3] = ["files", "dead_letter", "email"];
+const LATER_SOURCES: [&str; 2] = ["dead_letter", "email"];
 
 /// Reads the directives at the top of a source. Blank lines and comments may stand between them; the first other
 /// line ends them. Every mistake is reported, not just the first.
@@ -163,7 +163,8 @@ fn route(line: &mut Line<'_>, directive: &Word<'_>) -> Result<RouteDirective, Mi
 }
 
 /// Sources of events, with what stands behind each.
-const SOURCES: &str = "on kv COLLECTION [OPS], on docs COLLECTION [OPS] or on pubsub TOPIC";
+const SOURCES: &str =
+    "on kv COLLECTION [OPS], on docs COLLECTION [OPS], on files COLLECTION [OPS] or on pubsub TOPIC";
 
 fn trigger<'a>(line: &mut Line<'a>, directive: &Word<'a>) -> Result<(TriggerDirective, Word<'a>), Mistake> {
     let usage = format!("a trigger reads: {SOURCES}, as in on kv orders:* insert,update");
@@ -178,6 +179,7 @@ fn trigger<'a>(line: &mut Line<'a>, directive: &Word<'a>) -> Result<(TriggerDire
     let read: fn(&mut Line<'a>, &Word<'a>) -> Result<TriggerKind, Mistake> = match source.text {
         "kv" => |line, glob| collection_trigger(line, glob).map(TriggerKind::Kv),
         "docs" => |line, glob| collection_trigger(line, glob).map(TriggerKind::Docs),
+        "files" => |line, glob| collection_trigger(line, glob).map(TriggerKind::Files),
         "pubsub" => |_, topic| Ok(TriggerKind::Pubsub(PubsubTrigger { topic: topic.parsed()? })),
         other => {
             return Err(
@@ -350,7 +352,7 @@ mod tests {
         assert_eq!(mistake("//! route /x"), (1, 11, "directive.incomplete".to_owned()));
         assert_eq!(mistake("//! on"), (1, 5, "directive.incomplete".to_owned()));
         assert_eq!(mistake("//! on kv"), (1, 5, "directive.incomplete".to_owned()));
-        assert_eq!(mistake("//! on files *"), (1, 8, "directive.unavailable".to_owned()));
+        assert_eq!(mistake("//! on email *"), (1, 8, "directive.unavailable".to_owned()));
         assert_eq!(mistake("//! on pubsub order*"), (1, 15, "trigger.invalid_topic".to_owned()));
         assert_eq!(mistake("//! on moon full"), (1, 8, "directive.unknown".to_owned()));
         assert_eq!(mistake("//! on kv orders*"), (1, 11, "trigger.invalid_glob".to_owned()));
@@ -374,7 +376,7 @@ mod tests {
     #[test]
     fn triggers_and_async_routes_are_read() {
         let (found, mistakes) = parse(
-            "//! on kv orders:* insert,update\n//! on kv *\n//! on docs * create\n//! on pubsub order.*\n//! cron \"0 30 8 * * MON-FRI\" Europe/Paris skip\n//! cron @hourly\n//! route POST /hook async",
+            "//! on kv orders:* insert,update\n//! on kv *\n//! on docs * create\n//! on files a:* delete\n//! on pubsub order.*\n//! cron \"0 30 8 * * MON-FRI\" Europe/Paris skip\n//! cron @hourly\n//! route POST /hook async",
         );
         assert_eq!(mistakes, []);
         let kinds: Vec<_> = found.triggers.iter().map(|trigger| trigger.kind.to_string()).collect();
@@ -384,6 +386,7 @@ mod tests {
                 "kv orders:* insert,update",
                 "kv *",
                 "docs * create",
+                "files a:* delete",
                 "pubsub order.*",
                 "cron \"0 30 8 * * MON-FRI\" Europe/Paris skip",
                 "cron \"@hourly\" UTC"

@@ -16,6 +16,7 @@ pub(crate) struct TriggerTable {
     by_id: HashMap<TriggerId, Arc<TriggerRecord>>,
     kv: CollectionTable,
     docs: CollectionTable,
+    files: CollectionTable,
     pubsub: Vec<(TopicPattern, FanoutRow)>,
     /// What a write takes along that nothing matches: shared, so that it costs nothing.
     nothing: Arc<Fanout>,
@@ -28,6 +29,7 @@ impl TriggerTable {
             by_id: HashMap::new(),
             kv: CollectionTable::default(),
             docs: CollectionTable::default(),
+            files: CollectionTable::default(),
             pubsub: Vec::new(),
             nothing: Arc::new(Fanout { revision: Some(revision), rows: Vec::new() }),
         };
@@ -45,6 +47,7 @@ impl TriggerTable {
         match &trigger.kind {
             TriggerKind::Kv(kv) => self.kv.add(kv, id, script),
             TriggerKind::Docs(docs) => self.docs.add(docs, id, script),
+            TriggerKind::Files(files) => self.files.add(files, id, script),
             TriggerKind::Pubsub(pubsub) => {
                 self.pubsub.push((pubsub.topic.clone(), FanoutRow { op: PUBLISH, trigger: id, script }));
             }
@@ -67,6 +70,7 @@ impl TriggerTable {
         let rows = match source {
             EventSource::Kv { collection, .. } => self.kv.matching(collection),
             EventSource::Docs { collection } => self.docs.matching(collection),
+            EventSource::Files { collection } => self.files.matching(collection),
             EventSource::Pubsub { topic } => {
                 let matching = self.pubsub.iter().filter(|(pattern, _)| pattern.matches(topic));
                 matching.map(|(_, row)| row.clone()).collect()

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{CollectionTrigger, CronTrigger, RetryPolicy};
 use crate::authz::{Principal, PrincipalKind};
 use crate::docs::DocsOp;
+use crate::files::FilesOp;
 use crate::kv::KvOp;
 use crate::pubsub::PubsubTrigger;
 use crate::route::DispatchMode;
@@ -62,6 +63,8 @@ pub enum TriggerKind {
     Kv(KvTrigger),
     /// Writes to documents.
     Docs(DocsTrigger),
+    /// Writes to files.
+    Files(FilesTrigger),
     /// Published messages.
     Pubsub(PubsubTrigger),
     /// Times.
@@ -78,6 +81,7 @@ impl TriggerKind {
         match self {
             TriggerKind::Kv(_) => "kv",
             TriggerKind::Docs(_) => "docs",
+            TriggerKind::Files(_) => "files",
             TriggerKind::Pubsub(_) => "pubsub",
             TriggerKind::Cron(_) => "cron",
             TriggerKind::Unknown => "unknown",
@@ -92,6 +96,7 @@ impl std::fmt::Display for TriggerKind {
         match self {
             TriggerKind::Kv(kv) => write!(f, " {kv}"),
             TriggerKind::Docs(docs) => write!(f, " {docs}"),
+            TriggerKind::Files(files) => write!(f, " {files}"),
             TriggerKind::Pubsub(pubsub) => write!(f, " {}", pubsub.topic),
             TriggerKind::Cron(cron) => write!(f, " {cron}"),
             TriggerKind::Unknown => Ok(()),
@@ -104,6 +109,9 @@ pub type KvTrigger = CollectionTrigger<KvOp>;
 
 /// Watches writes to documents.
 pub type DocsTrigger = CollectionTrigger<DocsOp>;
+
+/// Watches writes to files.
+pub type FilesTrigger = CollectionTrigger<FilesOp>;
 
 /// Who registered a trigger: enough to look the principal up at each run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
