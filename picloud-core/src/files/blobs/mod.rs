@@ -4,7 +4,7 @@ mod filesystem;
 mod memory;
 mod pool;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::fmt::Debug;
 use std::ops::Range;
