@@ -96,15 +96,15 @@ async fn errors_have_codes_and_name_the_field() {
         let things = files::collection("things");
         let whole = #{ name: "x", content_type: "a/b", data: "" };
         fn without(map, key) { map.remove(key); map }
-        fn with(map, key, value) { map[key] = value; map }
+        fn changed(map, key, value) { map[key] = value; map }
         let errors = [];
         for key in ["name", "content_type", "data"] {
             try { things.create(without(whole, key)); } catch (e) { errors.push(e.message); }
         }
         let wrong = [
-            with(whole, "name", "a\nb"), with(whole, "name", 7), with(whole, "content_type", "text"),
-            with(whole, "content_type", "a/b\r\nset-cookie: x=y"), with(whole, "data", 7),
-            with(whole, "metadata", [1]), with(whole, "metadata", #{ a: "x".repeat(20000) }), with(whole, "mode", 7),
+            changed(whole, "name", "a\nb"), changed(whole, "name", 7), changed(whole, "content_type", "text"),
+            changed(whole, "content_type", "a/b\r\nset-cookie: x=y"), changed(whole, "data", 7),
+            changed(whole, "metadata", [1]), changed(whole, "metadata", #{ a: blob(20000, 7) }), changed(whole, "mode", 7),
         ];
         for file in wrong {
             try { things.create(file); errors.push("stored"); } catch (e) { errors.push(e.code); }

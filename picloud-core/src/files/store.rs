@@ -166,10 +166,12 @@ impl Files {
         record: &FileRecord,
         range: Range<u64>,
     ) -> Result<Option<Box<dyn ByteSource>>> {
-        let whole = 0..record.info.size;
-        let mut expected = record.info.sha256;
-        if range != whole {
-            let Some(source) = self.blobs.open(record.blob, whole.clone()).await? else { return Ok(None) };
+        // Whatever is there: if it is more than was stored, that is wrong as well.
+        const WHOLE: Range<u64> = 0..u64::MAX;
+        let size = range.end - range.start;
+        let (mut asked, mut expected) = (WHOLE, record.info.sha256);
+        if range != (0..record.info.size) {
+            let Some(source) = self.blobs.open(record.blob, WHOLE).await? else { return Ok(None) };
             let mut source = Verified::new(source, record.info.id, record.info.size, record.info.sha256);
             let (mut part, mut at) = (Sha256::new(), 0_u64);
             while let Some(piece) = source.next().await? {
@@ -180,10 +182,9 @@ impl Files {
                 // A store in memory never makes anybody wait.
                 tokio::task::yield_now().await;
             }
-            expected = Checksum(part.finalize().into());
+            (asked, expected) = (range, Checksum(part.finalize().into()));
         }
-        let size = range.end - range.start;
-        let source = self.blobs.open(record.blob, range).await?;
+        let source = self.blobs.open(record.blob, asked).await?;
         Ok(source.map(|source| {
             Box::new(Verified::new(source, record.info.id, size, expected)) as Box<dyn ByteSource>
         }))
