@@ -4,6 +4,8 @@
 //! world is made anew as it would be after each number of steps, with and without what was not synced, and looked at: what
 //! was answered must be there and right, everything else whole or not there, and the sweep removes the rest and no more.
 
+#![cfg(feature = "files")]
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs::File;
 use std::io;
@@ -232,11 +234,13 @@ enum Keeps {
     SyncedAndHalf,
 }
 
+type Names = BTreeMap<PathBuf, Node>;
+
 /// A disk on paper: files by number, and for each folder its names, as they are and as they were when it was synced.
 #[derive(Default)]
 struct Paper {
     bytes: Vec<(Vec<u8>, Vec<u8>)>,
-    names: HashMap<PathBuf, (BTreeMap<PathBuf, Node>, BTreeMap<PathBuf, Node>)>,
+    names: HashMap<PathBuf, (Names, Names)>,
 }
 
 #[derive(Clone, Copy)]
@@ -246,7 +250,7 @@ enum Node {
 }
 
 impl Paper {
-    fn folder(&mut self, of: &Path) -> &mut (BTreeMap<PathBuf, Node>, BTreeMap<PathBuf, Node>) {
+    fn folder(&mut self, of: &Path) -> &mut (Names, Names) {
         self.names.entry(of.parent().unwrap().to_owned()).or_default()
     }
 

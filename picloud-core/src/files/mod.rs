@@ -8,7 +8,7 @@
 pub mod blobs;
 #[cfg(feature = "files")]
 mod config;
-#[cfg(all(test, feature = "files"))]
+#[cfg(test)]
 mod crash_tests;
 mod event;
 #[cfg(feature = "files")]
