@@ -11,6 +11,7 @@
 )]
 
 mod client;
+mod files;
 mod hello;
 mod json;
 mod kv;
@@ -91,11 +92,12 @@ fn main() {
         return;
     }
     let mut table = Table::default();
-    let groups: [(&str, Group); 6] = [
+    let groups: [(&str, Group); 7] = [
         ("waiting", waiting::run),
         ("hello", hello::run),
         ("json", json::run),
         ("kv", kv::run),
+        ("files", files::run),
         ("limits", limits::run),
         ("web", web::run),
     ];

@@ -20,6 +20,9 @@
 //! to its own deadline. `HEAD` is answered by the `GET` route without the body, `OPTIONS` by 204 with `Allow` unless
 //! a route names it.
 //!
+//! A file that a script answers with (`files::collection("x").serve(id)`) streams; [`files_router`] lets those who log in
+//! reach files without a script.
+//!
 //! # Errors
 //!
 //! Every error is JSON: `{ "error": { "code", "message" } }`. A script's failure carries `class` and `execution_id`
@@ -27,8 +30,10 @@
 
 mod api;
 mod bind;
+mod body;
 mod config;
 mod error;
+mod files;
 mod scripts;
 mod serve;
 
@@ -38,6 +43,7 @@ use picloud_core::Picloud;
 pub use bind::bind;
 pub use config::{RouterConfig, ServeConfig};
 pub use error::ApiError;
+pub use files::files_router;
 pub use serve::serve;
 
 /// Everything: the routes of scripts, the HTTP API, health and version.

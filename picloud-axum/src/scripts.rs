@@ -14,6 +14,7 @@ use picloud_core::execution::{Answer, HttpRequest, HttpResponse, Invocation, Out
 use picloud_core::route::{Allow, DispatchMode, RouteMatch, is_reserved, normalize_host, normalize_path};
 use picloud_core::{AppId, Picloud, script::ScriptRecord};
 
+use crate::files::with_file;
 use crate::{ApiError, RouterConfig};
 
 /// What a route leads to.
@@ -145,7 +146,10 @@ impl Handler {
         invocation.detach_on_drop = detach;
         let Outcome { execution, result, .. } = self.cloud().executor().run(invocation).await;
         match result {
-            Ok(Answer::Response(response)) => into_response(response),
+            Ok(Answer::Response(mut response)) => match response.file.take() {
+                None => into_response(response),
+                Some(file) => with_file(self.cloud().files(), &file, response).await,
+            },
             Ok(Answer::Value(value)) => into_response(HttpResponse {
                 status: StatusCode::OK,
                 headers: HeaderMap::from_iter([(
@@ -153,6 +157,7 @@ impl Handler {
                     HeaderValue::from_static("application/json"),
                 )]),
                 body: Bytes::from(value.as_str().to_owned()),
+                file: None,
             }),
             Err(failure) => {
                 ApiError::of_script(&failure, execution, self.config().expose_errors || may_read_logs)

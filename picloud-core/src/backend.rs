@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use crate::catalog::Catalog;
 use crate::docs::DocsService;
 use crate::execution::ExecutionStore;
+use crate::files::FilesService;
 use crate::kv::KvService;
 use crate::outbox::Outbox;
 use crate::pubsub::PubsubService;
@@ -29,6 +30,9 @@ pub trait Backend: Debug + Send + Sync + 'static {
 
     /// The docs service.
     fn docs(&self) -> Arc<dyn DocsService>;
+
+    /// The files service: the records of files, without their bytes.
+    fn files(&self) -> Arc<dyn FilesService>;
 
     /// The pub/sub service.
     fn pubsub(&self) -> Arc<dyn PubsubService>;
@@ -81,6 +85,10 @@ impl<B: Backend + ?Sized> Backend for Arc<B> {
 
     fn docs(&self) -> Arc<dyn DocsService> {
         (**self).docs()
+    }
+
+    fn files(&self) -> Arc<dyn FilesService> {
+        (**self).files()
     }
 
     fn pubsub(&self) -> Arc<dyn PubsubService> {

@@ -32,6 +32,7 @@
 //! | what a script came to, and where records go | [`execution::Outcome`], [`execution::ExecutionLogSink`] |
 //! | the KV service | [`kv::KvService`] |
 //! | documents, and queries over them | [`docs::DocsService`], [`docs::filter`] |
+//! | files: records, bytes, answers to requests | [`files::FilesService`], `files::BlobStore`, [`App::files`] |
 //! | handling events, retries, dead letters | [`trigger`], [`outbox`], [`App::create_trigger`], [`App::dead_letters`] |
 //! | writes that commit together | [`App::transaction`] |
 //! | writing a backend | [`Backend`], [`catalog::Catalog`], and `conformance` behind the feature of that name |
@@ -45,6 +46,7 @@
 //!
 //! - `metrics` (default): counters and histograms through the `metrics` facade; without it they compile to nothing.
 //! - `utilities` (default): the script modules `json`, `time`, `crypto`, `base64`, `hex`, `url` and `regex`.
+//! - `files` (default): bytes of files, the script module `files`, and what hosts need to store and serve them.
 //! - `conformance`: the contract of a backend as runnable tests.
 //! - `fuzzing`: what fuzz targets and benches call from inside. Not part of the interface.
 
@@ -64,6 +66,7 @@ mod env;
 mod error;
 pub mod execution;
 pub mod executor;
+pub mod files;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -98,6 +101,8 @@ pub use error::{Error, ErrorKind, Result};
 pub use ids::{AppId, EventId, ExecutionId, RequestId, RouteId, ScriptId, TraceId, TriggerId};
 pub use json::Json;
 pub use names::{CollectionName, MAX_NAME_BYTES};
+#[cfg(feature = "files")]
+pub use picloud::FilesCollection;
 pub use picloud::{
     Accepted, App, AppTransaction, DocsCollection, KvCollection, Picloud, PicloudBuilder, PicloudConfig,
     RetentionConfig, Script, Version,

@@ -56,6 +56,33 @@ impl Cursor {
     }
 }
 
+/// What to list. The default is the first page of everything.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct ListOptions {
+    /// Where to go on, from the page before.
+    pub cursor: Option<Cursor>,
+    /// Items on a page; clamped to 1 ..= 1 000, 100 when `None`.
+    pub limit: Option<usize>,
+}
+
+impl ListOptions {
+    /// Goes on where another page ended.
+    #[must_use]
+    pub fn cursor(mut self, cursor: Cursor) -> Self {
+        self.cursor = Some(cursor);
+        self
+    }
+
+    /// At most this many items.
+    #[must_use]
+    pub fn limit(mut self, limit: usize) -> Self {
+        self.limit = Some(limit);
+        self
+    }
+}
+
 /// How many items a page has when the caller does not say.
 pub const DEFAULT_PAGE_SIZE: usize = 100;
 

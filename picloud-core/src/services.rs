@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::backend::Backend;
 use crate::docs::DocsService;
+use crate::files::FilesService;
 use crate::kv::KvService;
 use crate::pubsub::PubsubService;
 use crate::queue::QueueService;
@@ -16,6 +17,8 @@ pub struct Services {
     pub kv: Arc<dyn KvService>,
     /// Documents, found by what is in them.
     pub docs: Arc<dyn DocsService>,
+    /// Files, without their bytes.
+    pub files: Arc<dyn FilesService>,
     /// Messages by topic.
     pub pubsub: Arc<dyn PubsubService>,
     /// Messages for one consumer.
@@ -27,14 +30,16 @@ impl Services {
     pub fn new(
         kv: Arc<dyn KvService>,
         docs: Arc<dyn DocsService>,
+        files: Arc<dyn FilesService>,
         pubsub: Arc<dyn PubsubService>,
         queue: Arc<dyn QueueService>,
     ) -> Self {
-        Services { kv, docs, pubsub, queue }
+        Services { kv, docs, files, pubsub, queue }
     }
 
     /// The services of a backend, bare: the guard comes on top when [`Picloud`](crate::Picloud) starts.
     pub fn from_backend(backend: &dyn Backend) -> Self {
-        Services::new(backend.kv(), backend.docs(), backend.pubsub(), backend.queue())
+        let (files, pubsub, queue) = (backend.files(), backend.pubsub(), backend.queue());
+        Services::new(backend.kv(), backend.docs(), files, pubsub, queue)
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use picloud_core::catalog::Catalog;
 use picloud_core::docs::DocsService;
 use picloud_core::execution::{ExecutionRecord, ExecutionStore};
+use picloud_core::files::FilesService;
 use picloud_core::kv::KvService;
 use picloud_core::outbox::Outbox;
 use picloud_core::pubsub::PubsubService;
@@ -15,6 +16,7 @@ use crate::catalog::MemoryCatalog;
 use crate::clock::TestClock;
 use crate::docs::MemoryDocs;
 use crate::execution_log::ExecutionLog;
+use crate::files::MemoryFiles;
 use crate::kv::MemoryKv;
 use crate::outbox::MemoryOutbox;
 use crate::place::Place;
@@ -71,6 +73,10 @@ impl Backend for MemoryBackend {
 
     fn docs(&self) -> Arc<dyn DocsService> {
         Arc::new(MemoryDocs::new(Place::tables(self.tables.clone())))
+    }
+
+    fn files(&self) -> Arc<dyn FilesService> {
+        Arc::new(MemoryFiles::new(Place::tables(self.tables.clone())))
     }
 
     fn pubsub(&self) -> Arc<dyn PubsubService> {

@@ -35,6 +35,7 @@ mod catalog;
 mod clock;
 mod docs;
 mod execution_log;
+mod files;
 mod kv;
 mod outbox;
 mod place;

@@ -8,6 +8,7 @@ use picloud_core::{AppId, CallCx, Result};
 
 use crate::catalog::App;
 use crate::docs::Documents;
+use crate::files::Records;
 use crate::kv::Collections;
 use crate::outbox::{Message, Rows};
 use crate::tables::{Shared, Tables, check_revision};
@@ -18,6 +19,7 @@ use crate::transaction::Inside;
 pub(crate) struct Data {
     pub(crate) kv: Collections,
     pub(crate) docs: Documents,
+    pub(crate) files: Records,
 }
 
 #[derive(Debug, Clone)]

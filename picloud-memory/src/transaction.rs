@@ -7,6 +7,7 @@ use picloud_core::outbox::OutboxRow;
 use picloud_core::{MAX_TRANSACTION, Result, Services, Transaction, async_trait, tx_closed};
 
 use crate::docs::MemoryDocs;
+use crate::files::MemoryFiles;
 use crate::kv::MemoryKv;
 use crate::outbox::Message;
 use crate::place::{Data, Place};
@@ -69,6 +70,7 @@ impl Transaction for MemoryTransaction {
         Services::new(
             Arc::new(MemoryKv::new(place.clone())),
             Arc::new(MemoryDocs::new(place.clone())),
+            Arc::new(MemoryFiles::new(place.clone())),
             Arc::new(MemoryPubsub::new(place.clone())),
             Arc::new(MemoryQueue::new(place)),
         )

@@ -7,6 +7,7 @@ use std::time::Duration;
 use picloud_core::catalog::Catalog;
 use picloud_core::docs::DocsService;
 use picloud_core::execution::ExecutionStore;
+use picloud_core::files::FilesService;
 use picloud_core::kv::KvService;
 use picloud_core::outbox::Outbox;
 use picloud_core::pubsub::PubsubService;
@@ -24,6 +25,7 @@ use crate::docs::PostgresDocs;
 use crate::error::{is_contended, of_database};
 use crate::executions::PostgresExecutions;
 use crate::fault::{self, Commit};
+use crate::files::PostgresFiles;
 use crate::kv::PostgresKv;
 use crate::lanes::Lanes;
 use crate::notices::Notices;
@@ -306,6 +308,10 @@ impl Backend for PostgresBackend {
 
     fn docs(&self) -> Arc<dyn DocsService> {
         Arc::new(PostgresDocs::new(self.inner.clone(), Source::Lanes(self.inner.lanes.clone())))
+    }
+
+    fn files(&self) -> Arc<dyn FilesService> {
+        Arc::new(PostgresFiles::new(self.inner.clone(), Source::Lanes(self.inner.lanes.clone())))
     }
 
     fn pubsub(&self) -> Arc<dyn PubsubService> {

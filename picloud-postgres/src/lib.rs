@@ -46,6 +46,7 @@ mod executions;
 pub mod fault;
 #[cfg(not(feature = "fault-points"))]
 mod fault;
+mod files;
 mod kv;
 mod lane_connection;
 mod lanes;

@@ -75,7 +75,8 @@ pub(crate) struct Migration {
 pub(crate) const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, name: "first", text: include_str!("../migrations/0001_first.sql") },
     Migration { version: 2, name: "docs", text: include_str!("../migrations/0002_docs.sql") },
-    Migration { version: 3, name: "queue", text: include_str!("../migrations/0003_queue.sql") },
+    Migration { version: 3, name: "files", text: include_str!("../migrations/0003_files.sql") },
+    Migration { version: 4, name: "queue", text: include_str!("../migrations/0004_queue.sql") },
 ];
 
 /// The version of a schema that is up to date.
@@ -209,10 +210,13 @@ mod tests {
                 (migration.version, hex)
             })
             .collect();
-        assert_eq!(checksums, [(1, FIRST.to_owned()), (2, DOCS.to_owned()), (3, QUEUE.to_owned())]);
+        let known = [DOCS, FILES, QUEUE].map(str::to_owned);
+        assert_eq!(checksums[0], (1, FIRST.to_owned()));
+        assert_eq!(checksums[1..].iter().map(|(_, sum)| sum.clone()).collect::<Vec<_>>(), known);
     }
 
     const DOCS: &str = "f95a04d64806c50c5a15905b8a8301da048ddea9298d6b0715a7739578f1e49e";
+    const FILES: &str = "8cfde03cc6e13c5bdf4ff64a6d39e870c079f657a6d4d3eda32585bf96fd0a90";
     const QUEUE: &str = "36c5408ca39ab039b7173fe9df7d95a6d01aeab2de72b7d730322bb3449aee95";
     const FIRST: &str = "e86d7efc6752e1ff8ec133eacfe695fbfcced788ed8042c150e22811ecd081b3";
 

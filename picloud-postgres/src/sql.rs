@@ -4,6 +4,7 @@
 //! callers is a bound parameter.
 
 mod docs;
+mod files;
 mod kv;
 mod queue;
 
@@ -18,6 +19,7 @@ use crate::schema::SchemaName;
 
 pub(crate) use docs::{DocsSql, Filtered};
 use docs::{docs_create, docs_delete, docs_update};
+use files::{FILES_GET, FILES_IN_USE, FILES_LIST, files_create, files_delete, files_update};
 use kv::{COMPARE_AND_SET, DELETE, INCREMENT, SET, with_fresh};
 use queue::{DELAYED, NEXT_OF_ANY_KEY, NEXT_OF_KEYS, PROMOTE, SEND, WAITS};
 
@@ -158,6 +160,13 @@ statements! {
     docs_create = docs_create();
     docs_update = docs_update();
     docs_delete = docs_delete();
+
+    files_get = FILES_GET;
+    files_list = FILES_LIST;
+    files_in_use = FILES_IN_USE;
+    files_create = files_create();
+    files_update = files_update();
+    files_delete = files_delete();
 
     app_create = "INSERT INTO {s}.apps (id, slug, created_at) VALUES ($1, $2, $3)";
     apps = "SELECT id, slug, created_at, revision FROM {s}.apps ORDER BY id";

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use crate::backend::Inner;
 use crate::docs::PostgresDocs;
 use crate::error::of_database;
+use crate::files::PostgresFiles;
 use crate::kv::PostgresKv;
 use crate::lane_connection::{LaneConnection, in_time};
 use crate::lanes::PATIENCE;
@@ -134,6 +135,7 @@ impl Transaction for PostgresTransaction {
         Services::new(
             Arc::new(PostgresKv::new(self.backend.clone(), source.clone())),
             Arc::new(PostgresDocs::new(self.backend.clone(), source.clone())),
+            Arc::new(PostgresFiles::new(self.backend.clone(), source.clone())),
             Arc::new(PostgresPubsub::new(self.backend.clone(), source.clone())),
             Arc::new(PostgresQueue::new(self.backend.clone(), source)),
         )

@@ -49,8 +49,14 @@ async fn the_patched_order_is_found() {
 }
 
 #[tokio::test]
+async fn the_letter_is_read() {
+    let text: String = app_with(3).await.script("script").unwrap().call(&()).await.unwrap();
+    assert_eq!(text, "hello");
+}
+
+#[tokio::test]
 async fn a_service_error_is_caught_by_its_code() {
-    let app = app_with(4).await;
+    let app = app_with(5).await;
     app.kv("totals").unwrap().set("visits", "many").await.unwrap();
     let script = app.script("script").unwrap();
     let response = script.request(HttpRequest::new(Method::GET, "/")).await.unwrap();
@@ -59,7 +65,7 @@ async fn a_service_error_is_caught_by_its_code() {
 
 #[tokio::test]
 async fn what_succeeds_is_the_answer() {
-    let app = app_with(4).await;
+    let app = app_with(5).await;
     let count: i64 = app.script("script").unwrap().call(&()).await.unwrap();
     assert_eq!(count, 1);
 }
@@ -68,7 +74,7 @@ async fn what_succeeds_is_the_answer() {
 async fn a_handler_counts_each_order_once() {
     let cloud = Picloud::builder(MemoryBackend::new()).start().await.unwrap();
     let app = cloud.create_app("readme").await.unwrap();
-    app.deploy(&Bundle::new().file("script", scripts()[3]).unwrap()).await.unwrap();
+    app.deploy(&Bundle::new().file("script", scripts()[4]).unwrap()).await.unwrap();
     app.kv("orders").unwrap().set("a", &1).await.unwrap();
     app.kv("orders").unwrap().set("a", &2).await.unwrap();
     app.kv("orders").unwrap().set("b", &1).await.unwrap();
@@ -78,5 +84,5 @@ async fn a_handler_counts_each_order_once() {
 
 #[test]
 fn every_script_of_the_readme_is_tried_here() {
-    assert_eq!(scripts().len(), 5);
+    assert_eq!(scripts().len(), 6);
 }

@@ -27,6 +27,7 @@
 
 mod collection;
 mod documents;
+mod files;
 mod transaction;
 mod world;
 
@@ -41,6 +42,7 @@ use libtest_mimic::{Arguments, Trial};
 
 pub(crate) use collection::{Collection, keys_of, together};
 pub(crate) use documents::Documents;
+pub(crate) use files::{Records, content, new_file};
 pub use world::World;
 
 use crate::Result;
@@ -133,6 +135,7 @@ pub fn cases() -> Vec<Case> {
     [
         crate::kv::suite::cases(),
         crate::docs::suite::cases(),
+        crate::files::suite::cases(),
         crate::pubsub::suite::cases(),
         crate::queue::suite::cases(),
         crate::catalog::suite::cases(),
@@ -141,6 +144,7 @@ pub fn cases() -> Vec<Case> {
         transaction::cases(),
         crate::kv::suite::cases_within_transaction(),
         crate::docs::suite::cases_within_transaction(),
+        crate::files::suite::cases_within_transaction(),
     ]
     .concat()
 }

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::{Collection, Documents};
+use super::{Collection, Documents, Records};
 use crate::app::{AppRecord, AppSlug};
 use crate::catalog::CatalogChange;
 use crate::kv::KvService;
@@ -147,6 +147,11 @@ impl World {
     /// The same collection of documents of any app, by these services.
     pub(crate) fn documents_in(&self, services: &Services, app: AppId) -> Result<Documents> {
         Documents::new(services.docs.clone(), self.cx(app), "things")
+    }
+
+    /// A collection of files of a new app.
+    pub(crate) async fn files(&self) -> Result<Records> {
+        Records::new(self.services().files, self.cx(self.app().await?), "things")
     }
 
     fn cx(&self, app: AppId) -> CallCx {

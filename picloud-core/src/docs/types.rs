@@ -5,10 +5,10 @@ use serde::{Deserialize, Serialize};
 use super::DocsError;
 use super::filter::Value;
 use crate::ids::id;
-use crate::page::Cursor;
 use crate::{Error, ErrorKind, Json, Result, Timestamp};
 
 pub use crate::names::CollectionName;
+pub use crate::page::ListOptions;
 
 /// Largest data of a document, in bytes of its canonical JSON text.
 pub const MAX_DATA_BYTES: usize = 1 << 20;
@@ -123,32 +123,5 @@ impl WriteOptions {
     /// Only if the document has this version.
     pub fn if_version(version: u64) -> Self {
         WriteOptions { if_version: Some(version) }
-    }
-}
-
-/// What to list. The default is the first page of everything.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[non_exhaustive]
-pub struct ListOptions {
-    /// Where to go on, from the page before.
-    pub cursor: Option<Cursor>,
-    /// Items on a page; clamped to 1 ..= 1 000, 100 when `None`.
-    pub limit: Option<usize>,
-}
-
-impl ListOptions {
-    /// Goes on where another page ended.
-    #[must_use]
-    pub fn cursor(mut self, cursor: Cursor) -> Self {
-        self.cursor = Some(cursor);
-        self
-    }
-
-    /// At most this many items.
-    #[must_use]
-    pub fn limit(mut self, limit: usize) -> Self {
-        self.limit = Some(limit);
-        self
     }
 }

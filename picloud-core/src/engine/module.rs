@@ -338,14 +338,15 @@ impl fmt::Debug for Args<'_, '_> {
 }
 
 impl Args<'_, '_> {
-    fn take(&mut self) -> Option<&mut Dynamic> {
+    /// The next argument as it is; for parameters that read it themselves.
+    pub(crate) fn take(&mut self) -> Option<&mut Dynamic> {
         let taken = self.args.get_mut(self.next);
         self.next += 1;
         taken.map(|value| &mut **value)
     }
 
     /// An error that names the argument taken last.
-    fn mismatch(&self, error: Error) -> Error {
+    pub(crate) fn mismatch(&self, error: Error) -> Error {
         let index = self.next.saturating_sub(1 + usize::from(self.has_this));
         let name = self.names.get(index).map_or("this", String::as_str);
         let code = if error.code() == "json.mismatch" {
@@ -446,6 +447,7 @@ pub struct Bytes(Held);
 enum Held {
     Text(ImmutableString),
     Blob(Vec<u8>),
+    Shared(bytes::Bytes),
 }
 
 impl Bytes {
@@ -454,6 +456,7 @@ impl Bytes {
         match &self.0 {
             Held::Text(text) => text.as_bytes(),
             Held::Blob(bytes) => bytes,
+            Held::Shared(bytes) => bytes,
         }
     }
 
@@ -464,7 +467,7 @@ impl Bytes {
     pub fn as_text(&self) -> std::result::Result<&str, std::str::Utf8Error> {
         match &self.0 {
             Held::Text(text) => Ok(text),
-            Held::Blob(bytes) => std::str::from_utf8(bytes),
+            _ => std::str::from_utf8(self.as_slice()),
         }
     }
 }
@@ -472,6 +475,12 @@ impl Bytes {
 impl From<Vec<u8>> for Bytes {
     fn from(bytes: Vec<u8>) -> Self {
         Bytes(Held::Blob(bytes))
+    }
+}
+
+impl From<bytes::Bytes> for Bytes {
+    fn from(bytes: bytes::Bytes) -> Self {
+        Bytes(Held::Shared(bytes))
     }
 }
 
@@ -504,7 +513,7 @@ impl IntoScript for Bytes {
         Ok(match &self.0 {
             // A copy, so that it counts as the script's memory.
             Held::Text(text) => Dynamic::from(ImmutableString::from(text.as_str())),
-            Held::Blob(bytes) => Dynamic::from_blob(natives::copied(bytes)?),
+            _ => Dynamic::from_blob(natives::copied(self.as_slice())?),
         })
     }
 }

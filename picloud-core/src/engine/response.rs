@@ -9,6 +9,7 @@ use super::convert::{self, ConvertLimits};
 use super::fiber;
 use crate::Json;
 use crate::execution::{Failure, FailureClass, HttpResponse};
+use crate::files::{FileAnswer, ServedFile};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const BYTES: HeaderValue = HeaderValue::from_static("application/octet-stream");
@@ -45,14 +46,38 @@ pub(crate) fn from_value(value: &Dynamic) -> Result<HttpResponse, Failure> {
 }
 
 fn full(map: &Map) -> Result<HttpResponse, Failure> {
-    if let Some(unknown) = map.keys().find(|key| !["statusCode", "headers", "body"].contains(&key.as_str())) {
-        return Err(bad(format!("a response has statusCode, headers and body; {unknown:?} is none of them")));
+    const KEYS: [&str; 4] = ["statusCode", "headers", "body", "file"];
+    if let Some(unknown) = map.keys().find(|key| !KEYS.contains(&key.as_str())) {
+        return Err(bad(format!(
+            "a response has statusCode, headers, and body or file; {unknown:?} is none of them"
+        )));
     }
     let headers = match map.get("headers") {
         Some(headers) if !headers.is_unit() => header_map(headers)?,
         _ => HeaderMap::new(),
     };
-    with_body(status(map.get("statusCode"))?, headers, map.get("body"))
+    let status = status(map.get("statusCode"))?;
+    match (map.get("file"), map.get("body")) {
+        (Some(_), Some(_)) => Err(bad("a response has a body or a file, not both".to_owned())),
+        (Some(value), None) => match value.read_lock::<ServedFile>() {
+            Some(file) => {
+                let file = Some(Box::new(answer(file.clone())));
+                Ok(HttpResponse { status, headers, body: Bytes::new(), file })
+            }
+            None => Err(bad(format!("file must be what serve(id) answers, not {}", short(value)))),
+        },
+        (None, body) => with_body(status, headers, body),
+    }
+}
+
+/// A file, with what the request asks for of it.
+fn answer(file: ServedFile) -> FileAnswer {
+    let asked = fiber::current(|run| {
+        let request = run.invocation.request.as_ref()?;
+        Some((request.method.clone(), request.headers.clone()))
+    });
+    let (method, asked) = asked.flatten().unwrap_or_default();
+    FileAnswer { file, method, asked }
 }
 
 fn status(value: Option<&Dynamic>) -> Result<StatusCode, Failure> {
@@ -140,7 +165,7 @@ fn with_body(
     body: Option<&Dynamic>,
 ) -> Result<HttpResponse, Failure> {
     let Some(value) = body else {
-        return Ok(HttpResponse { status, headers, body: Bytes::new() });
+        return Ok(HttpResponse { status, headers, body: Bytes::new(), file: None });
     };
     let declared =
         headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(str::to_ascii_lowercase);
@@ -156,5 +181,5 @@ fn with_body(
         (Bytes::from(json_text(value)?), JSON)
     };
     headers.entry(header::CONTENT_TYPE).or_insert(implied);
-    Ok(HttpResponse { status, headers, body: bytes })
+    Ok(HttpResponse { status, headers, body: bytes, file: None })
 }

@@ -90,7 +90,7 @@ fn method_from_text<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result
 pub struct ResponseSummary {
     /// The status.
     pub status: u16,
-    /// Length of the body in bytes.
+    /// Length of the body in bytes; of the whole file where a file takes its place.
     pub body_bytes: u64,
 }
 

@@ -9,6 +9,7 @@ use http::{HeaderMap, Method, StatusCode};
 use serde::{Deserialize, Serialize};
 
 use crate::authz::Principal;
+use crate::files::FileAnswer;
 use crate::log::LogLines;
 use crate::outbox::{Claimed, EventKind};
 use crate::script::ScriptRecord;
@@ -50,8 +51,11 @@ pub struct HttpResponse {
     pub status: StatusCode,
     /// The headers, `content-type` included.
     pub headers: HeaderMap,
-    /// The body.
+    /// The body; empty where a file takes its place.
     pub body: Bytes,
+    /// The file whose bytes are the body. Whoever answers the request reads them, as
+    /// [`App::request`](crate::App::request) and the router of `picloud-axum` do.
+    pub file: Option<Box<FileAnswer>>,
 }
 
 /// What caused an execution.

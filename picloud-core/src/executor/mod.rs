@@ -596,7 +596,10 @@ fn record(shared: &Shared, mut invocation: Box<Invocation>, outcome: &Outcome, a
     if let Ok(Answer::Response(response)) = &outcome.result {
         record.response = Some(ResponseSummary {
             status: response.status.as_u16(),
-            body_bytes: response.body.len() as u64,
+            body_bytes: response
+                .file
+                .as_ref()
+                .map_or(response.body.len() as u64, |answer| answer.file.record.info.size),
         });
     }
     if let Some(record) = worker::collect(shared.id, record) {

@@ -4,6 +4,7 @@
 //! write is given the outbox rows that it must commit. A backend sees only what passed.
 
 mod docs;
+mod files;
 mod kv;
 mod pubsub;
 mod queue;
@@ -48,6 +49,7 @@ pub(crate) fn guarded(services: Services, door: &Door) -> Services {
     Services::new(
         Arc::new(kv::GuardedKv::new(services.kv, door.clone())),
         Arc::new(docs::GuardedDocs::new(services.docs, door.clone())),
+        Arc::new(files::GuardedFiles::new(services.files, door.clone())),
         Arc::new(pubsub::GuardedPubsub::new(services.pubsub, door.clone())),
         Arc::new(queue::GuardedQueue::new(services.queue, door.clone())),
     )
@@ -174,7 +176,11 @@ pub(crate) fn no_such_app(app: AppId) -> Error {
 }
 
 /// Runs a call until the deadline of its context, and counts it.
-async fn bounded<T>(cx: &CallCx, call: Call, future: impl Future<Output = Result<T>>) -> Result<T> {
+pub(crate) async fn bounded<T>(
+    cx: &CallCx,
+    call: Call,
+    future: impl Future<Output = Result<T>>,
+) -> Result<T> {
     let answer = match cx.deadline() {
         // An execution is stopped by its executor, host calls included.
         None => future.await,

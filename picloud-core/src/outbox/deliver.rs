@@ -228,6 +228,7 @@ impl Courier {
             }
             EventKind::Kv
             | EventKind::Docs
+            | EventKind::Files
             | EventKind::Pubsub
             | EventKind::Queue
             | EventKind::Cron

@@ -53,6 +53,11 @@ pub enum EventSource<'a> {
         /// The collection.
         collection: &'a CollectionName,
     },
+    /// A write to a file.
+    Files {
+        /// The collection.
+        collection: &'a CollectionName,
+    },
     /// A message that is published.
     Pubsub {
         /// The topic.

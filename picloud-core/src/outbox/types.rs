@@ -27,6 +27,8 @@ pub enum EventKind {
     Kv,
     /// A write to a document; the payload is a [`DocsEvent`](crate::docs::DocsEvent).
     Docs,
+    /// A write to a file; the payload is a [`FilesEvent`](crate::files::FilesEvent).
+    Files,
     /// A published message; the payload is a [`PubsubEvent`](crate::pubsub::PubsubEvent).
     Pubsub,
     /// A scheduled time; the payload is `schedule`, `timezone`, `scheduled_for` and `fired_at`.
@@ -48,6 +50,7 @@ impl EventKind {
         match self {
             EventKind::Kv => "kv",
             EventKind::Docs => "docs",
+            EventKind::Files => "files",
             EventKind::Pubsub => "pubsub",
             EventKind::Cron => "cron",
             EventKind::Queue => "queue",
@@ -62,6 +65,7 @@ impl EventKind {
         match word {
             "kv" => EventKind::Kv,
             "docs" => EventKind::Docs,
+            "files" => EventKind::Files,
             "pubsub" => EventKind::Pubsub,
             "cron" => EventKind::Cron,
             "queue" => EventKind::Queue,

@@ -5,12 +5,16 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+#[cfg(feature = "files")]
+use super::FilesCollection;
 use super::{DocsCollection, KvCollection, Picloud};
 use crate::app::AppState;
 use crate::authz::{Capability, Principal};
 use crate::catalog::{AppSnapshot, CatalogChange};
 use crate::engine::ScriptSandbox;
 use crate::execution::{Answer, HttpRequest, HttpResponse, Invocation, Outcome};
+#[cfg(feature = "files")]
+use crate::files::Files;
 use crate::guard::{self, ATTEMPTS, app_busy, no_such_app};
 use crate::outbox::{self, DeadLetter, DeadLetterListOptions, EventKind, Fanout, OutboxRow, Resolution};
 use crate::page::Page;
@@ -275,7 +279,13 @@ impl App {
     pub async fn transaction(&self) -> Result<AppTransaction> {
         let inner = self.cloud.backend().transaction().await?;
         let services = guard::guarded(inner.services(), self.cloud.door());
-        Ok(AppTransaction { inner, services, cx: self.cx() })
+        Ok(AppTransaction {
+            #[cfg(feature = "files")]
+            files: self.cloud.files().inside(services.files.clone()),
+            inner,
+            services,
+            cx: self.cx(),
+        })
     }
 
     /// Takes a request to be handled later: stored when this returns, and then run, retried and given up like any event.
@@ -384,6 +394,31 @@ impl App {
     pub fn docs(&self, collection: &str) -> Result<DocsCollection> {
         DocsCollection::new(self.cloud.services(), self.cx(), collection)
     }
+
+    /// A collection of the app's files.
+    ///
+    /// # Errors
+    /// `collection.invalid_name`.
+    #[cfg(feature = "files")]
+    pub fn files(&self, collection: &str) -> Result<FilesCollection> {
+        FilesCollection::new(self.cloud.files().clone(), self.cx(), collection)
+    }
+}
+
+#[cfg(feature = "files")]
+impl App {
+    /// A response with all bytes of its file, if it has one.
+    async fn with_file(&self, mut response: HttpResponse) -> Result<HttpResponse> {
+        let Some(file) = response.file.take() else { return Ok(response) };
+        let answer = self.cloud.files().respond(&file, response.status, response.headers).await?;
+        let mut body = Vec::new();
+        if let Some(mut source) = answer.body {
+            while let Some(piece) = source.next().await? {
+                body.extend_from_slice(&piece);
+            }
+        }
+        Ok(HttpResponse { status: answer.status, headers: answer.headers, body: body.into(), file: None })
+    }
 }
 
 /// A request that was taken to be handled later: what a `202` answer tells.
@@ -407,6 +442,7 @@ impl Accepted {
             status: http::StatusCode::ACCEPTED,
             headers: http::HeaderMap::from_iter([(http::header::CONTENT_TYPE, json)]),
             body: body.as_str().to_owned().into(),
+            file: None,
         })
     }
 }
@@ -416,6 +452,8 @@ impl Accepted {
 pub struct AppTransaction {
     inner: Box<dyn Transaction>,
     services: Services,
+    #[cfg(feature = "files")]
+    files: Files,
     cx: CallCx,
 }
 
@@ -478,6 +516,16 @@ impl AppTransaction {
         DocsCollection::new(&self.services, self.cx.clone(), collection)
     }
 
+    /// A collection of the app's files, inside: bytes are stored at once, and found by others after the commit. Bytes that
+    /// nothing refers to afterwards are left to the [sweep](crate::files::sweep()).
+    ///
+    /// # Errors
+    /// `collection.invalid_name`.
+    #[cfg(feature = "files")]
+    pub fn files(&self, collection: &str) -> Result<FilesCollection> {
+        FilesCollection::new(self.files.clone(), self.cx.clone(), collection)
+    }
+
     /// The services, inside, guarded as those of the app.
     pub fn services(&self) -> &Services {
         &self.services
@@ -536,6 +584,9 @@ impl Script {
     pub async fn request(&self, request: HttpRequest) -> Result<HttpResponse> {
         let outcome = self.execute(self.invocation().request(request)).await;
         match outcome.result {
+            #[cfg(feature = "files")]
+            Ok(Answer::Response(response)) => self.app.with_file(response).await,
+            #[cfg(not(feature = "files"))]
             Ok(Answer::Response(response)) => Ok(response),
             Ok(Answer::Value(_)) => Err(Error::internal("a request was answered with a value")),
             Err(failure) => Err(failed(&self.record, failure)),

@@ -8,6 +8,8 @@ use serde::de::DeserializeOwned;
 use crate::docs::{
     DocData, DocId, DocsService, DocsServiceExt, Document, Filter, Patch, Query, WriteOptions,
 };
+#[cfg(feature = "files")]
+use crate::files::{ByteSource, FileChange, FileId, FileInfo, Files, Upload};
 use crate::kv::{Key, KvService, KvServiceExt, ListOptions, SetOptions};
 use crate::page::Page;
 use crate::{CallCx, CollectionName, Json, Result, Services};
@@ -181,5 +183,116 @@ impl DocsCollection {
     /// Those of [`Filter::parse`], and those of the backend.
     pub async fn count(&self, filter: &(impl Serialize + ?Sized)) -> Result<u64> {
         self.docs.count(&self.cx, &self.name, &Filter::parse(&Json::from_value(filter)?)?).await
+    }
+}
+
+/// A collection of files of an app, for host code. The contract is that of [`Files`].
+///
+/// ```
+/// # use picloud_core::Picloud;
+/// # use picloud_memory::MemoryBackend;
+/// use picloud_core::files::Upload;
+///
+/// # #[tokio::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let cloud = Picloud::builder(MemoryBackend::new()).start().await?;
+/// # let app = cloud.create_app("shop").await?;
+/// let letters = app.files("letters")?;
+/// let file = letters.create(&Upload::new("hello.txt", "text/plain")?, "hello").await?;
+/// assert_eq!(letters.get(file.id).await?.unwrap(), "hello");
+///
+/// // The checksum is computed on the way in, and compared on the way out.
+/// assert_eq!(file.sha256.to_string()[..8], *"2cf24dba");
+/// # cloud.shutdown(std::time::Duration::from_secs(5)).await;
+/// # Ok(()) }
+/// ```
+#[cfg(feature = "files")]
+#[derive(Debug, Clone)]
+pub struct FilesCollection {
+    files: Files,
+    cx: CallCx,
+    name: CollectionName,
+}
+
+#[cfg(feature = "files")]
+impl FilesCollection {
+    pub(super) fn new(files: Files, cx: CallCx, name: &str) -> Result<Self> {
+        Ok(FilesCollection { files, cx, name: CollectionName::new(name)? })
+    }
+
+    /// Stores a new file.
+    ///
+    /// # Errors
+    /// `files.too_large`, `files.store_failed`, `files.store_full`, and those of the backend.
+    pub async fn create(&self, upload: &Upload, bytes: impl Into<bytes::Bytes>) -> Result<FileInfo> {
+        self.create_from_stream(upload, &mut bytes.into()).await
+    }
+
+    /// Stores a new file whose bytes come piece by piece: a few of them are held at a time.
+    ///
+    /// # Errors
+    /// As [`create`](Self::create), and those of the source.
+    pub async fn create_from_stream(&self, upload: &Upload, source: &mut dyn ByteSource) -> Result<FileInfo> {
+        self.files.create(&self.cx, &self.name, upload, source).await
+    }
+
+    /// What is known about a file, or `None`.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    pub async fn head(&self, id: FileId) -> Result<Option<FileInfo>> {
+        Ok(self.files.head(&self.cx, &self.name, id).await?.map(|record| record.info))
+    }
+
+    /// All bytes of a file, or `None`.
+    ///
+    /// # Errors
+    /// `files.corrupted`, `files.store_failed`, and those of the backend.
+    pub async fn get(&self, id: FileId) -> Result<Option<bytes::Bytes>> {
+        Ok(self.files.get(&self.cx, &self.name, id).await?.map(|(_, bytes)| bytes))
+    }
+
+    /// A file, and its bytes piece by piece, or `None`. The last piece comes when all are known to be right.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get); the source may answer `files.corrupted` as well.
+    pub async fn open(&self, id: FileId) -> Result<Option<(FileInfo, Box<dyn ByteSource>)>> {
+        self.files.open(&self.cx, &self.name, id).await
+    }
+
+    /// Changes what is known about a file.
+    ///
+    /// # Errors
+    /// `files.not_found`, and those of the backend.
+    pub async fn update(&self, id: FileId, change: FileChange) -> Result<FileInfo> {
+        self.files.update(&self.cx, &self.name, id, change, None).await
+    }
+
+    /// Replaces the bytes of a file, and changes what is known about it.
+    ///
+    /// # Errors
+    /// `files.not_found`, and as [`create_from_stream`](Self::create_from_stream).
+    pub async fn replace(
+        &self,
+        id: FileId,
+        change: FileChange,
+        source: &mut dyn ByteSource,
+    ) -> Result<FileInfo> {
+        self.files.update(&self.cx, &self.name, id, change, Some(source)).await
+    }
+
+    /// Removes a file; answers whether it was present.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    pub async fn delete(&self, id: FileId) -> Result<bool> {
+        self.files.delete(&self.cx, &self.name, id).await
+    }
+
+    /// A page of files in the order of their ids.
+    ///
+    /// # Errors
+    /// `files.invalid_cursor`, and those of the backend.
+    pub async fn list(&self, options: &crate::files::ListOptions) -> Result<Page<FileInfo>> {
+        self.files.list(&self.cx, &self.name, options).await
     }
 }

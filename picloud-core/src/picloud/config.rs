@@ -7,6 +7,8 @@ use crate::engine::{Limits, SandboxCeiling};
 use crate::env;
 use crate::execution::ExecutionLogConfig;
 use crate::executor::ExecutorConfig;
+#[cfg(feature = "files")]
+use crate::files::FilesConfig;
 use crate::outbox::DispatcherConfig;
 use crate::route::DEFAULT_RESERVED_PREFIXES;
 use crate::trigger::TriggerConfig;
@@ -27,6 +29,9 @@ pub struct PicloudConfig {
     pub triggers: TriggerConfig,
     /// How events are dispatched.
     pub dispatcher: DispatcherConfig,
+    /// Where the bytes of files are kept, and how many a file may have.
+    #[cfg(feature = "files")]
+    pub files: FilesConfig,
     /// How execution records are batched.
     pub execution_log: ExecutionLogConfig,
     /// For how long dead letters and execution records are kept.
@@ -47,6 +52,8 @@ impl Default for PicloudConfig {
             script_cache_size: NonZeroUsize::new(256).unwrap_or(NonZeroUsize::MIN),
             triggers: TriggerConfig::default(),
             dispatcher: DispatcherConfig::default(),
+            #[cfg(feature = "files")]
+            files: FilesConfig::default(),
             execution_log: ExecutionLogConfig::default(),
             retention: RetentionConfig::default(),
             reserved_prefixes: DEFAULT_RESERVED_PREFIXES.iter().map(|prefix| (*prefix).to_owned()).collect(),
@@ -57,13 +64,15 @@ impl Default for PicloudConfig {
 
 impl PicloudConfig {
     /// The defaults, changed by `PICLOUD_SANDBOX_MAX_…` (the ceiling), `PICLOUD_MAX_TRIGGER_DEPTH`,
-    /// `PICLOUD_TRIGGER_RETRY_…`, `PICLOUD_{DEAD_LETTER,EXECUTION}_RETENTION_DAYS`, `PICLOUD_SCRIPT_CACHE_SIZE` and `PICLOUD_PUBLIC_BASE_URL`. An invalid value is warned
-    /// about by name and skipped.
+    /// `PICLOUD_TRIGGER_RETRY_…`, `PICLOUD_{DEAD_LETTER,EXECUTION}_RETENTION_DAYS`, `PICLOUD_FILES_ROOT`,
+    /// `PICLOUD_SCRIPT_CACHE_SIZE` and `PICLOUD_PUBLIC_BASE_URL`. An invalid value is warned about by name and skipped.
     pub fn from_env() -> Self {
         let mut config = PicloudConfig {
             ceiling: SandboxCeiling::from_env(),
             triggers: TriggerConfig::from_env(),
             retention: RetentionConfig::from_env(),
+            #[cfg(feature = "files")]
+            files: FilesConfig::from_env(),
             ..PicloudConfig::default()
         };
         if let Some(size) = env::parsed("PICLOUD_SCRIPT_CACHE_SIZE", "a whole number of at least 1") {

@@ -13,6 +13,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 pub use app::{Accepted, App, AppTransaction, Script};
+#[cfg(feature = "files")]
+pub use collections::FilesCollection;
 pub use collections::{DocsCollection, KvCollection};
 pub use config::PicloudConfig;
 use control::Control;
@@ -26,6 +28,8 @@ use crate::engine::compile::Toolbox;
 use crate::engine::{Reference, SDK_VERSION, ScriptModule};
 use crate::execution::{ExecutionLog, ExecutionLogSink};
 use crate::executor::LocalExecutor;
+#[cfg(feature = "files")]
+use crate::files::{BlobStore, Files};
 use crate::guard::{self, Door, FanoutSource};
 use crate::outbox::{Courier, Dispatcher};
 use crate::services::Services;
@@ -61,6 +65,8 @@ pub struct Picloud {
 struct Inner {
     backend: Arc<dyn Backend>,
     services: Services,
+    #[cfg(feature = "files")]
+    files: Files,
     door: Door,
     apps: Arc<Apps>,
     cache: Arc<ScriptCache>,
@@ -84,6 +90,8 @@ pub struct PicloudBuilder {
     resolver: Option<Arc<dyn AppResolver>>,
     sink: Option<Arc<dyn ExecutionLogSink>>,
     services: Services,
+    #[cfg(feature = "files")]
+    blobs: Option<Arc<dyn BlobStore>>,
 }
 
 impl PicloudBuilder {
@@ -130,6 +138,14 @@ impl PicloudBuilder {
         self
     }
 
+    /// Where the bytes of files are kept. Default: as [`PicloudConfig::files`] says.
+    #[cfg(feature = "files")]
+    #[must_use]
+    pub fn blobs(mut self, blobs: Arc<dyn BlobStore>) -> Self {
+        self.blobs = Some(blobs);
+        self
+    }
+
     /// Loads the apps, starts the threads, and makes sure that this build of the interpreter can be stopped.
     ///
     /// # Errors
@@ -154,7 +170,14 @@ impl PicloudBuilder {
             max_depth: config.triggers.max_depth,
             log: log.clone(),
         };
+        #[cfg(feature = "files")]
+        let (records, blobs) = match self.blobs {
+            Some(blobs) => (self.services.files.clone(), blobs),
+            None => (self.services.files.clone(), config.files.open().await?),
+        };
         let services = guard::guarded(self.services, &door);
+        #[cfg(feature = "files")]
+        let files = Files::new(services.files.clone(), blobs.clone(), config.files.max_file_bytes);
         let control = Control::start()?;
         let mut modules = vec![
             crate::log::script_module(),
@@ -163,6 +186,8 @@ impl PicloudBuilder {
             crate::pubsub::script_module(services.pubsub.clone()),
             crate::queue::script_module(services.queue.clone()),
             crate::dead_letters::script_module(self.backend.outbox()),
+            #[cfg(feature = "files")]
+            crate::files::script_module(files.clone()),
         ];
         #[cfg(feature = "utilities")]
         modules.extend(crate::utilities::script_modules(control.handle()));
@@ -178,6 +203,14 @@ impl PicloudBuilder {
             self.backend.executions(),
             clock.clone(),
             config.retention.clone(),
+            control.ending(),
+        ));
+        #[cfg(feature = "files")]
+        control.spawn(sweep::sweep_files(
+            records,
+            blobs,
+            clock.clone(),
+            (config.files.orphans_after, config.retention.every),
             control.ending(),
         ));
         let executor =
@@ -196,6 +229,8 @@ impl PicloudBuilder {
             inner: Arc::new(Inner {
                 backend: self.backend,
                 services,
+                #[cfg(feature = "files")]
+                files,
                 door,
                 apps,
                 cache,
@@ -238,6 +273,8 @@ impl Picloud {
             resolver: None,
             sink: None,
             services,
+            #[cfg(feature = "files")]
+            blobs: None,
         }
     }
 
@@ -324,6 +361,12 @@ impl Picloud {
     /// The services, guarded: with the checks that scripts meet.
     pub fn services(&self) -> &Services {
         &self.inner.services
+    }
+
+    /// The files of all apps, records and bytes together, guarded as the services are.
+    #[cfg(feature = "files")]
+    pub fn files(&self) -> &Files {
+        &self.inner.files
     }
 
     /// The settings in force.

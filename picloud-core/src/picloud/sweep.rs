@@ -9,6 +9,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::execution::ExecutionStore;
+#[cfg(feature = "files")]
+use crate::files::{self, BlobStore, FilesService};
 use crate::outbox::Outbox;
 use crate::{Clock, Result, Timestamp, env, jittered};
 
@@ -69,23 +71,44 @@ pub(super) async fn sweep(
     mut ending: watch::Receiver<bool>,
 ) {
     let mut wait = FIRST.min(config.every);
-    loop {
-        let goes_on = {
-            let mut timer = pin!(clock.sleep(jittered(wait)));
-            let mut ended = pin!(async { drop(ending.wait_for(|ended| *ended).await) });
-            std::future::poll_fn(|cx| match ended.as_mut().poll(cx) {
-                Poll::Ready(()) => Poll::Ready(false),
-                Poll::Pending => timer.as_mut().poll(cx).map(|()| true),
-            })
-            .await
-        };
-        if !goes_on {
-            return;
-        }
+    while waits(&*clock, wait, &mut ending).await {
         wait = config.every;
         let now = clock.now();
         if let Err(error) = swept(&*outbox, &*executions, now, &config).await {
             tracing::warn!(%error, "what was kept for long enough could not be forgotten; the next time will do");
+        }
+    }
+}
+
+/// Waits for about that long; answers `false` at the end.
+async fn waits(clock: &dyn Clock, wait: Duration, ending: &mut watch::Receiver<bool>) -> bool {
+    let mut timer = pin!(clock.sleep(jittered(wait)));
+    let mut ended = pin!(async { drop(ending.wait_for(|ended| *ended).await) });
+    std::future::poll_fn(|cx| match ended.as_mut().poll(cx) {
+        Poll::Ready(()) => Poll::Ready(false),
+        Poll::Pending => timer.as_mut().poll(cx).map(|()| true),
+    })
+    .await
+}
+
+/// Removes the bytes that no file refers to, now and then, until the end. Beside [`sweep`], since a disk may be slow.
+#[cfg(feature = "files")]
+pub(super) async fn sweep_files(
+    records: Arc<dyn FilesService>,
+    blobs: Arc<dyn BlobStore>,
+    clock: Arc<dyn Clock>,
+    (older_than, every): (Duration, Duration),
+    mut ending: watch::Receiver<bool>,
+) {
+    let mut wait = FIRST.min(every);
+    while waits(&*clock, wait, &mut ending).await {
+        wait = every;
+        match files::sweep(&*records, &*blobs, older_than).await {
+            Ok(0) => {}
+            Ok(removed) => tracing::info!(removed, "bytes that no file refers to were removed"),
+            Err(error) => {
+                tracing::warn!(%error, "bytes that no file refers to are left; the next time will do")
+            }
         }
     }
 }

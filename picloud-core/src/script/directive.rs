@@ -51,7 +51,7 @@ pub(crate) struct Mistake {
 const LATER: [&str; 2] = ["module", "every"];
 
 /// Sources of events of a later version.
-const LATER_SOURCES: [&str; 2] = ["files", "email"];
+const LATER_SOURCES: [&str; 1] = ["email"];
 
 /// Reads the directives at the top of a source. Blank lines and comments may stand between them; the first other
 /// line ends them. Every mistake is reported, not just the first.
@@ -170,8 +170,7 @@ fn route(line: &mut Line<'_>, directive: &Word<'_>) -> Result<RouteDirective, Mi
 }
 
 /// Sources of events, with what stands behind each.
-const SOURCES: &str =
-    "on kv COLLECTION [OPS], on docs COLLECTION [OPS], on pubsub TOPIC or on dead_letter [KIND|*] [SCRIPT]";
+const SOURCES: &str = "on kv COLLECTION [OPS], on docs COLLECTION [OPS], on files COLLECTION [OPS], on pubsub TOPIC or on dead_letter [KIND|*] [SCRIPT]";
 
 fn trigger<'a>(line: &mut Line<'a>, directive: &Word<'a>) -> Result<(TriggerDirective, Word<'a>), Mistake> {
     let usage = format!("a trigger reads: {SOURCES}, as in on kv orders:* insert,update");
@@ -190,6 +189,7 @@ fn trigger<'a>(line: &mut Line<'a>, directive: &Word<'a>) -> Result<(TriggerDire
     let read: fn(&mut Line<'a>, &Word<'a>) -> Result<TriggerKind, Mistake> = match source.text {
         "kv" => |line, glob| collection_trigger(line, glob).map(TriggerKind::Kv),
         "docs" => |line, glob| collection_trigger(line, glob).map(TriggerKind::Docs),
+        "files" => |line, glob| collection_trigger(line, glob).map(TriggerKind::Files),
         "pubsub" => |_, topic| Ok(TriggerKind::Pubsub(PubsubTrigger { topic: topic.parsed()? })),
         other => {
             return Err(
@@ -402,7 +402,7 @@ mod tests {
         assert_eq!(mistake("//! route /x"), (1, 11, "directive.incomplete".to_owned()));
         assert_eq!(mistake("//! on"), (1, 5, "directive.incomplete".to_owned()));
         assert_eq!(mistake("//! on kv"), (1, 5, "directive.incomplete".to_owned()));
-        assert_eq!(mistake("//! on files *"), (1, 8, "directive.unavailable".to_owned()));
+        assert_eq!(mistake("//! on email *"), (1, 8, "directive.unavailable".to_owned()));
         assert_eq!(mistake("//! on pubsub order*"), (1, 15, "trigger.invalid_topic".to_owned()));
         assert_eq!(mistake("//! on moon full"), (1, 8, "directive.unknown".to_owned()));
         assert_eq!(mistake("//! on kv orders*"), (1, 11, "trigger.invalid_glob".to_owned()));
@@ -435,7 +435,7 @@ mod tests {
     #[test]
     fn triggers_and_async_routes_are_read() {
         let (found, mistakes) = parse(
-            "//! on kv orders:* insert,update\n//! on kv *\n//! on docs * create\n//! on pubsub order.*\n//! cron \"0 30 8 * * MON-FRI\" Europe/Paris skip\n//! cron @hourly\n//! on dead_letter\n//! on dead_letter pubsub resize\n//! queue jobs\n//! queue mail batch=10 concurrency=2\n//! route POST /hook async",
+            "//! on kv orders:* insert,update\n//! on kv *\n//! on docs * create\n//! on files a:* delete\n//! on pubsub order.*\n//! cron \"0 30 8 * * MON-FRI\" Europe/Paris skip\n//! cron @hourly\n//! on dead_letter\n//! on dead_letter pubsub resize\n//! queue jobs\n//! queue mail batch=10 concurrency=2\n//! route POST /hook async",
         );
         assert_eq!(mistakes, []);
         let kinds: Vec<_> = found.triggers.iter().map(|trigger| trigger.kind.to_string()).collect();
@@ -445,6 +445,7 @@ mod tests {
                 "kv orders:* insert,update",
                 "kv *",
                 "docs * create",
+                "files a:* delete",
                 "pubsub order.*",
                 "cron \"0 30 8 * * MON-FRI\" Europe/Paris skip",
                 "cron \"@hourly\" UTC",

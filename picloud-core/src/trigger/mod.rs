@@ -20,4 +20,6 @@ pub use cron::{CronTrigger, Missed};
 pub use glob::CollectionGlob;
 pub use retry::{Backoff, RetryPolicy};
 pub(crate) use table::TriggerTable;
-pub use types::{DocsTrigger, KvTrigger, Registrant, TriggerConfig, TriggerKind, TriggerRecord};
+pub use types::{
+    DocsTrigger, FilesTrigger, KvTrigger, Registrant, TriggerConfig, TriggerKind, TriggerRecord,
+};

@@ -19,6 +19,7 @@ pub(crate) struct TriggerTable {
     by_id: HashMap<TriggerId, Arc<TriggerRecord>>,
     kv: CollectionTable,
     docs: CollectionTable,
+    files: CollectionTable,
     pubsub: Vec<(TopicPattern, FanoutRow)>,
     queues: HashMap<QueueName, FanoutRow>,
     dead_letters: Vec<(DeadLetterTrigger, TriggerId, ScriptId)>,
@@ -33,6 +34,7 @@ impl TriggerTable {
             by_id: HashMap::new(),
             kv: CollectionTable::default(),
             docs: CollectionTable::default(),
+            files: CollectionTable::default(),
             pubsub: Vec::new(),
             queues: HashMap::new(),
             dead_letters: Vec::new(),
@@ -52,6 +54,7 @@ impl TriggerTable {
         match &trigger.kind {
             TriggerKind::Kv(kv) => self.kv.add(kv, id, script),
             TriggerKind::Docs(docs) => self.docs.add(docs, id, script),
+            TriggerKind::Files(files) => self.files.add(files, id, script),
             TriggerKind::Pubsub(pubsub) => {
                 self.pubsub.push((pubsub.topic.clone(), FanoutRow { op: PUBLISH, trigger: id, script }));
             }
@@ -94,6 +97,7 @@ impl TriggerTable {
         let rows = match source {
             EventSource::Kv { collection, .. } => self.kv.matching(collection),
             EventSource::Docs { collection } => self.docs.matching(collection),
+            EventSource::Files { collection } => self.files.matching(collection),
             EventSource::Pubsub { topic } => {
                 let matching = self.pubsub.iter().filter(|(pattern, _)| pattern.matches(topic));
                 matching.map(|(_, row)| row.clone()).collect()

@@ -6,6 +6,7 @@ use super::{CollectionTrigger, CronTrigger, RetryPolicy};
 use crate::authz::{Principal, PrincipalKind};
 use crate::dead_letters::DeadLetterTrigger;
 use crate::docs::DocsOp;
+use crate::files::FilesOp;
 use crate::kv::KvOp;
 use crate::pubsub::PubsubTrigger;
 use crate::queue::QueueTrigger;
@@ -64,6 +65,8 @@ pub enum TriggerKind {
     Kv(KvTrigger),
     /// Writes to documents.
     Docs(DocsTrigger),
+    /// Writes to files.
+    Files(FilesTrigger),
     /// Published messages.
     Pubsub(PubsubTrigger),
     /// Times.
@@ -96,6 +99,7 @@ impl TriggerKind {
         match self {
             TriggerKind::Kv(_) => "kv",
             TriggerKind::Docs(_) => "docs",
+            TriggerKind::Files(_) => "files",
             TriggerKind::Pubsub(_) => "pubsub",
             TriggerKind::Cron(_) => "cron",
             TriggerKind::Queue(_) => "queue",
@@ -112,6 +116,7 @@ impl std::fmt::Display for TriggerKind {
         match self {
             TriggerKind::Kv(kv) => write!(f, " {kv}"),
             TriggerKind::Docs(docs) => write!(f, " {docs}"),
+            TriggerKind::Files(files) => write!(f, " {files}"),
             TriggerKind::Pubsub(pubsub) => write!(f, " {}", pubsub.topic),
             TriggerKind::Cron(cron) => write!(f, " {cron}"),
             TriggerKind::Queue(queue) => write!(f, " {queue}"),
@@ -126,6 +131,9 @@ pub type KvTrigger = CollectionTrigger<KvOp>;
 
 /// Watches writes to documents.
 pub type DocsTrigger = CollectionTrigger<DocsOp>;
+
+/// Watches writes to files.
+pub type FilesTrigger = CollectionTrigger<FilesOp>;
 
 /// Who registered a trigger: enough to look the principal up at each run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

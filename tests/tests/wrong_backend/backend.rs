@@ -6,6 +6,7 @@ use picloud_core::catalog::Catalog;
 use picloud_core::conformance::{Harness, World};
 use picloud_core::docs::DocsService;
 use picloud_core::execution::ExecutionStore;
+use picloud_core::files::FilesService;
 use picloud_core::kv::KvService;
 use picloud_core::outbox::Outbox;
 use picloud_core::pubsub::PubsubService;
@@ -16,6 +17,7 @@ use picloud_memory::MemoryBackend;
 use crate::catalog::WrongCatalog;
 use crate::docs::WrongDocs;
 use crate::executions::WrongExecutions;
+use crate::files::WrongFiles;
 use crate::kv::WrongKv;
 use crate::outbox::WrongOutbox;
 use crate::pubsub::WrongPubsub;
@@ -55,6 +57,7 @@ struct WrongBackend {
     memory: MemoryBackend,
     kv: Arc<WrongKv>,
     docs: Arc<WrongDocs>,
+    files: Arc<WrongFiles>,
     pubsub: Arc<WrongPubsub>,
     queue: Arc<WrongQueue>,
     catalog: Arc<WrongCatalog>,
@@ -71,6 +74,10 @@ impl WrongBackend {
         };
         let in_docs = match wrong {
             Some(Wrong::Docs(wrong)) => Some(wrong),
+            _ => None,
+        };
+        let in_files = match wrong {
+            Some(Wrong::Files(wrong)) => Some(wrong),
             _ => None,
         };
         let in_catalog = match wrong {
@@ -100,6 +107,7 @@ impl WrongBackend {
         };
         let kv = Arc::new(WrongKv::new(memory.clone(), in_kv));
         let docs = Arc::new(WrongDocs::new(memory.docs(), in_docs));
+        let files = Arc::new(WrongFiles::new(memory.files(), in_files));
         let pubsub = Arc::new(WrongPubsub::new(memory.clone(), in_pubsub));
         let queue = Arc::new(WrongQueue::new(memory.clone(), in_queue));
         WrongBackend {
@@ -110,12 +118,14 @@ impl WrongBackend {
                 memory.clone(),
                 kv.clone(),
                 docs.clone(),
+                files.clone(),
                 pubsub.clone(),
                 queue.clone(),
                 in_transactions,
             ),
             kv,
             docs,
+            files,
             pubsub,
             queue,
             memory,
@@ -135,6 +145,10 @@ impl Backend for WrongBackend {
 
     fn docs(&self) -> Arc<dyn DocsService> {
         self.docs.clone()
+    }
+
+    fn files(&self) -> Arc<dyn FilesService> {
+        self.files.clone()
     }
 
     fn pubsub(&self) -> Arc<dyn PubsubService> {

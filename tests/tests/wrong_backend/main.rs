@@ -9,6 +9,7 @@ mod backend;
 mod catalog;
 mod docs;
 mod executions;
+mod files;
 mod kv;
 mod outbox;
 mod pubsub;
@@ -28,6 +29,7 @@ use crate::backend::WrongWorlds;
 enum Wrong {
     Kv(kv::Wrong),
     Docs(docs::Wrong),
+    Files(files::Wrong),
     Catalog(catalog::Wrong),
     Outbox(outbox::Wrong),
     Pubsub(pubsub::Wrong),
@@ -57,6 +59,9 @@ impl Wrong {
         }
         for (wrong, expected) in docs::Wrong::ALL {
             room(&["docs", "docs_in_tx"], Wrong::Docs(*wrong), expected);
+        }
+        for (wrong, expected) in files::Wrong::ALL {
+            room(&["files", "files_in_tx"], Wrong::Files(*wrong), expected);
         }
         for (wrong, expected) in catalog::Wrong::ALL {
             room(&["catalog"], Wrong::Catalog(*wrong), expected);

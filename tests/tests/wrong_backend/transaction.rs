@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use picloud_core::docs::DocsService;
+use picloud_core::files::FilesService;
 use picloud_core::kv::{Key, KvService, SetOptions};
 use picloud_core::outbox::{FanoutRow, Outbox, OutboxRow};
 use picloud_core::pubsub::PubsubService;
@@ -20,6 +21,7 @@ use picloud_core::{
 use picloud_memory::MemoryBackend;
 
 use crate::docs::WrongDocs;
+use crate::files::WrongFiles;
 use crate::kv::WrongKv;
 use crate::pubsub::WrongPubsub;
 use crate::queue::WrongQueue;
@@ -32,6 +34,7 @@ pub(crate) struct WrongTransactions {
     memory: MemoryBackend,
     kv: Arc<WrongKv>,
     docs: Arc<WrongDocs>,
+    files: Arc<WrongFiles>,
     pubsub: Arc<WrongPubsub>,
     queue: Arc<WrongQueue>,
     born: Timestamp,
@@ -43,12 +46,13 @@ impl WrongTransactions {
         memory: MemoryBackend,
         kv: Arc<WrongKv>,
         docs: Arc<WrongDocs>,
+        files: Arc<WrongFiles>,
         pubsub: Arc<WrongPubsub>,
         queue: Arc<WrongQueue>,
         wrong: Option<Wrong>,
     ) -> Self {
         let born = memory.clock().now();
-        WrongTransactions { wrong, memory, kv, docs, pubsub, queue, born, begun: AtomicUsize::new(0) }
+        WrongTransactions { wrong, memory, kv, docs, files, pubsub, queue, born, begun: AtomicUsize::new(0) }
     }
 
     pub(crate) async fn begin(&self) -> Result<Box<dyn Transaction>> {
@@ -65,6 +69,7 @@ impl WrongTransactions {
         // What is wrong with the service outside is wrong with the one inside.
         let kv = Arc::new(self.kv.inside(inside.kv));
         let docs = Arc::new(self.docs.inside(inside.docs));
+        let files = Arc::new(self.files.inside(inside.files));
         let pubsub = self.pubsub.inside(inside.pubsub);
         let queue = self.queue.inside(inside.queue);
         let state = Arc::new(State {
@@ -75,7 +80,7 @@ impl WrongTransactions {
             services: AtomicUsize::new(0),
             work: Mutex::default(),
         });
-        Ok(Box::new(WrongTransaction { inner, kv, docs, pubsub, queue, state }))
+        Ok(Box::new(WrongTransaction { inner, kv, docs, files, pubsub, queue, state }))
     }
 }
 
@@ -116,6 +121,7 @@ struct WrongTransaction {
     inner: Option<Box<dyn Transaction>>,
     kv: Arc<dyn KvService>,
     docs: Arc<dyn DocsService>,
+    files: Arc<dyn FilesService>,
     pubsub: Arc<dyn PubsubService>,
     queue: Arc<dyn QueueService>,
     state: Arc<State>,
@@ -127,7 +133,8 @@ impl Transaction for WrongTransaction {
         let is_good = self.state.services.fetch_add(1, Ordering::Relaxed) == 0;
         let is_good = is_good || !self.state.is(Wrong::ServicesAreGoodOnce);
         let kv = TxKv { inside: self.kv.clone(), state: self.state.clone(), is_good };
-        Services::new(Arc::new(kv), self.docs.clone(), self.pubsub.clone(), self.queue.clone())
+        let (docs, files) = (self.docs.clone(), self.files.clone());
+        Services::new(Arc::new(kv), docs, files, self.pubsub.clone(), self.queue.clone())
     }
 
     async fn commit(mut self: Box<Self>) -> Result<()> {
