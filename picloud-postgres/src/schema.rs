@@ -75,6 +75,7 @@ pub(crate) struct Migration {
 pub(crate) const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, name: "first", text: include_str!("../migrations/0001_first.sql") },
     Migration { version: 2, name: "docs", text: include_str!("../migrations/0002_docs.sql") },
+    Migration { version: 5, name: "imports", text: include_str!("../migrations/0005_imports.sql") },
 ];
 
 /// The version of a schema that is up to date.
@@ -208,9 +209,10 @@ mod tests {
                 (migration.version, hex)
             })
             .collect();
-        assert_eq!(checksums, [(1, FIRST.to_owned()), (2, DOCS.to_owned())]);
+        assert_eq!(checksums, [(1, FIRST.to_owned()), (2, DOCS.to_owned()), (5, IMPORTS.to_owned())]);
     }
 
+    const IMPORTS: &str = "df335e3e25fc63a54417c4569d094d67d0cf9d23d6e6c01adcb18570a5dfb9fc";
     const DOCS: &str = "f95a04d64806c50c5a15905b8a8301da048ddea9298d6b0715a7739578f1e49e";
     const FIRST: &str = "e86d7efc6752e1ff8ec133eacfe695fbfcced788ed8042c150e22811ecd081b3";
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::*;
+use crate::engine::cache::Compiler;
 use crate::engine::compile::Toolbox;
 use crate::engine::{Limits, ScriptModule};
 use crate::execution::{HttpRequest, HttpResponse};
@@ -17,7 +18,7 @@ static ALLOCATOR: crate::alloc::CountingAllocator = crate::alloc::CountingAlloca
 pub(crate) fn executor_with(limits: Limits, gate: GateConfig, modules: Vec<ScriptModule>) -> LocalExecutor {
     let toolbox = Arc::new(Toolbox::new(limits, modules).unwrap());
     let size = NonZeroUsize::new(256).unwrap();
-    let cache = Arc::new(ScriptCache::new(toolbox, size, Handle::current()));
+    let cache = Arc::new(ScriptCache::new(toolbox, size, Compiler::new(Handle::current())));
     let config = ExecutorConfig { threads: NonZeroUsize::new(2).unwrap(), gate };
     LocalExecutor::start(
         config,

@@ -15,6 +15,8 @@ pub(crate) struct Directives {
     pub(crate) routes: Vec<RouteDirective>,
     pub(crate) triggers: Vec<TriggerDirective>,
     pub(crate) timeout_seconds: Option<u32>,
+    /// Whether the script is a module.
+    pub(crate) is_module: bool,
 }
 
 /// `//! route METHOD [HOST]/PATH`.
@@ -45,7 +47,7 @@ pub(crate) struct Mistake {
 }
 
 /// Words that begin a directive of a later version: named so that nobody searches for a typing error.
-const LATER: [&str; 3] = ["queue", "module", "every"];
+const LATER: [&str; 2] = ["queue", "every"];
 
 /// Sources of events of a later version.
 const LATER_SOURCES: [&str; 3] = ["files", "dead_letter", "email"];
@@ -55,6 +57,8 @@ const LATER_SOURCES: [&str; 3] = ["files", "dead_letter", "email"];
 pub(crate) fn parse(source: &str) -> (Directives, Vec<Mistake>) {
     let (mut directives, mut mistakes) = (Directives::default(), Vec::new());
     let mut at_top = true;
+    // What a module cannot have, with its place.
+    let mut of_endpoint: Vec<(String, Position)> = Vec::new();
     for (index, text) in source.lines().enumerate() {
         let mut line = Line::new(index, text);
         let Some(rest) = text.trim_start().strip_prefix("//!") else {
@@ -64,7 +68,7 @@ pub(crate) fn parse(source: &str) -> (Directives, Vec<Mistake>) {
         };
         line.skip_to(rest);
         let Some(word) = line.next() else { continue };
-        let known = matches!(word.text, "route" | "on" | "cron" | "timeout");
+        let known = matches!(word.text, "route" | "on" | "cron" | "timeout" | "module");
         if !at_top {
             // Below the top it is a comment like any other, but for one that would have been followed.
             if known {
@@ -75,7 +79,17 @@ pub(crate) fn parse(source: &str) -> (Directives, Vec<Mistake>) {
             }
             continue;
         }
+        if known && word.text != "module" {
+            of_endpoint.push((word.text.to_owned(), word.at));
+        }
         let read = match word.text {
+            "module" if directives.is_module => {
+                Err(word.mistake("directive.repeated", "the script says so already"))
+            }
+            "module" => {
+                directives.is_module = true;
+                Ok(())
+            }
             "route" => route(&mut line, &word).map(|route| directives.routes.push(route)),
             "on" | "cron" => {
                 let read = if word.text == "on" { trigger(&mut line, &word) } else { cron(&mut line, &word) };
@@ -101,7 +115,7 @@ pub(crate) fn parse(source: &str) -> (Directives, Vec<Mistake>) {
             other => Err(word.mistake(
                 "directive.unknown",
                 format!(
-                    "{other:?} is not a directive; there are route, on, cron and timeout (a comment begins with //)"
+                    "{other:?} is not a directive; there are route, on, cron, timeout and module (a comment begins with //)"
                 ),
             )),
         };
@@ -113,6 +127,14 @@ pub(crate) fn parse(source: &str) -> (Directives, Vec<Mistake>) {
             )),
         });
         mistakes.extend(read.err());
+    }
+    if directives.is_module {
+        mistakes.extend(of_endpoint.into_iter().map(|(word, at)| Mistake {
+            at,
+            code: "script.is_module".into(),
+            message: format!("a module is imported by other scripts, not run: it has no {word:?}"),
+        }));
+        mistakes.sort_by_key(|mistake| (mistake.at.line, mistake.at.column));
     }
     (directives, mistakes)
 }
@@ -369,6 +391,21 @@ mod tests {
         assert_eq!(mistake("//! cron @daily UTC sometimes"), (1, 21, "directive.unexpected".to_owned()));
         assert_eq!(mistake("//! queue jobs"), (1, 5, "directive.unavailable".to_owned()));
         assert_eq!(mistake("let x = 1;\n//! route GET /x"), (2, 5, "directive.misplaced".to_owned()));
+    }
+
+    #[test]
+    fn a_module_says_so_and_has_nothing_that_runs_it() {
+        let (found, mistakes) = parse("// Prices.\n//! module\nfn f() { }");
+        assert_eq!((found.is_module, mistakes), (true, vec![]));
+        let of = |source| parse(source).1.into_iter().map(|m| (m.at.line, m.code)).collect::<Vec<_>>();
+        assert_eq!(of("//! module\n//! route GET /a"), [(2, "script.is_module".into())]);
+        assert_eq!(
+            of("//! on kv a\n//! cron @daily\n//! timeout 3\n//! module"),
+            [(1, "script.is_module".into()), (2, "script.is_module".into()), (3, "script.is_module".into())]
+        );
+        assert_eq!(of("//! module\n//! module"), [(2, "directive.repeated".into())]);
+        assert_eq!(of("//! module prices"), [(1, "directive.unexpected".into())]);
+        assert_eq!(of("let x = 1;\n//! module"), [(2, "directive.misplaced".into())]);
     }
 
     #[test]
