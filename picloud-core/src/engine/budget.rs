@@ -239,10 +239,16 @@ impl Budget {
         }
     }
 
-    /// Counts operations that such an execution used.
+    /// Counts what such an execution used. One that ended with the deadline takes this one along, before it can go on.
     pub(crate) fn use_up(&self, operations: u64) -> Verdict {
         self.operations.set(self.operations.get().saturating_add(operations));
-        if self.operations.get() > self.max_operations { self.stop(Stop::Operations) } else { Verdict::Go }
+        if self.operations.get() > self.max_operations {
+            self.stop(Stop::Operations)
+        } else if Instant::now() >= self.deadline {
+            self.stop(Stop::Timeout)
+        } else {
+            Verdict::Go
+        }
     }
 
     /// Bytes of memory that may still be used; what enlarges a value checks this before the work.

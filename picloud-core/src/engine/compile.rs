@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use rhai::{AST, Engine, EvalAltResult, ImmutableString, Module, OptimizationLevel, Scope, Shared};
 
-use super::limits::{Limits, MAX_TIMEOUT_SECONDS};
 use super::import::Resolver;
 use super::library::{CompiledModule, Library};
+use super::limits::{Limits, MAX_TIMEOUT_SECONDS};
 use super::module::Built;
 use super::{ScriptModule, failure, fiber, natives, outline, run};
 use crate::execution::{Failure, FailureClass, Invocation};
@@ -159,7 +159,7 @@ impl Toolbox {
             true => {
                 let engine = self.engine(&limits, Reach::Strict);
                 let made = Module::eval_ast_as_new(Scope::new(), &ast, &engine);
-                Some(made.map_err(|error| failure::of_script(&error, &limits))?.into())
+                Some(made.map_err(|error| failure::of_script(&error, &limits, None))?.into())
             }
             false => None,
         };

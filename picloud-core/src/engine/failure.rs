@@ -1,6 +1,6 @@
 //! The interpreter's errors as outcomes.
 
-use rhai::{Dynamic, EvalAltResult, Map, ParseError};
+use rhai::{AST, Dynamic, EvalAltResult, Map, ParseError};
 
 use super::limits::Limits;
 use crate::execution::{Failure, FailureClass, LimitExceeded, Position};
@@ -29,10 +29,10 @@ pub(crate) fn of_parser(error: &ParseError) -> Failure {
 }
 
 /// A script that failed by itself. Stops (budget, deadline, cancellation) are told apart before. What failed in a module
-/// is told with the place where the script called it; the place in the module is part of the message.
-pub(crate) fn of_script(error: &EvalAltResult, limits: &Limits) -> Failure {
+/// is told with the place where the script called it; the place in the module is part of the message. `script` knows its own closures, which a module may call back.
+pub(crate) fn of_script(error: &EvalAltResult, limits: &Limits, script: Option<&AST>) -> Failure {
     let inner = error.unwrap_inner();
-    let Some((module, called)) = module_of(error) else {
+    let Some((module, called)) = module_of(error, script) else {
         let at = [inner.position(), error.position()].into_iter().find_map(position);
         return of_inner(inner, at, limits);
     };
@@ -45,16 +45,20 @@ pub(crate) fn of_script(error: &EvalAltResult, limits: &Limits) -> Failure {
 }
 
 /// The module in which it failed, if it was one, and where the script called into modules.
-fn module_of(mut error: &EvalAltResult) -> Option<(&str, Option<Position>)> {
+fn module_of<'e>(mut error: &'e EvalAltResult, script: Option<&AST>) -> Option<(&'e str, Option<Position>)> {
+    // The interpreter says of a closure where it was called, not where it is from; but no two have one name.
+    let is_own = |name: &str| {
+        name.starts_with("anon$")
+            && script.is_some_and(|script| script.iter_functions().any(|own| own.name == name))
+    };
     let (mut module, mut called) = (None, None);
     loop {
-        let (source, inner, at) = match error {
-            EvalAltResult::ErrorInFunctionCall(_, source, inner, at) => (source, inner, at),
-            EvalAltResult::ErrorInModule(source, inner, at) => (source, inner, at),
+        let (source, inner, at, is_own) = match error {
+            EvalAltResult::ErrorInFunctionCall(name, source, inner, at) => (source, inner, at, is_own(name)),
+            EvalAltResult::ErrorInModule(source, inner, at) => (source, inner, at, false),
             _ => return module.map(|module| (module, called)),
         };
-        // A function of the script's own has no source: it may be called back from a module.
-        if source.is_empty() {
+        if source.is_empty() || is_own {
             (module, called) = (None, None);
         } else {
             called = called.or_else(|| position(*at));

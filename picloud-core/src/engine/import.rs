@@ -199,13 +199,17 @@ fn read(library: Arc<Library>) -> Result<(), Box<EvalAltResult>> {
     match known {
         Some(true) => Ok(()),
         // It was deleted while its script runs.
-        _ => Err(run::thrown(&Error::not_found("module.not_found", "the app is gone, and its modules with it"))),
+        _ => Err(run::thrown(&Error::not_found(
+            "module.not_found",
+            "the app is gone, and its modules with it",
+        ))),
     }
 }
 
 fn compile(library: Arc<Library>, script: Arc<ScriptRecord>) -> Result<(), Box<EvalAltResult>> {
     check_attempt()?;
-    let Some((toolbox, app)) = fiber::current(|run| (run.compiled.toolbox().clone(), run.invocation.app)) else {
+    let Some((toolbox, app)) = fiber::current(|run| (run.compiled.toolbox().clone(), run.invocation.app))
+    else {
         return Ok(());
     };
     let name = script.name.to_shared();

@@ -49,7 +49,11 @@ impl Library {
     }
 
     /// The compiled module if it is here. Does not wait.
-    pub(super) fn peek(&self, app: AppId, module: &ScriptRecord) -> Option<Result<Arc<CompiledModule>, Failure>> {
+    pub(super) fn peek(
+        &self,
+        app: AppId,
+        module: &ScriptRecord,
+    ) -> Option<Result<Arc<CompiledModule>, Failure>> {
         let found = self.kept.peek(&(app, module.name.to_shared()), module);
         if found.is_some() {
             metric::count!("picloud_module_cache_hits_total");

@@ -39,7 +39,9 @@ impl Outline {
     fn see(&mut self, path: &[ASTNode<'_>]) -> bool {
         match path.last() {
             Some(ASTNode::Stmt(Stmt::Import(import, _))) => self.import(&import.0),
-            Some(ASTNode::Stmt(Stmt::FnCall(call, _)) | ASTNode::Expr(Expr::FnCall(call, _))) => self.call(call),
+            Some(ASTNode::Stmt(Stmt::FnCall(call, _)) | ASTNode::Expr(Expr::FnCall(call, _))) => {
+                self.call(call)
+            }
             // The interpreter's own walk passes this one by.
             Some(ASTNode::Stmt(Stmt::BreakLoop(Some(value), ..))) => {
                 value.walk(&mut Vec::new(), &mut |path: &[ASTNode<'_>]| self.see(path));
@@ -52,7 +54,9 @@ impl Outline {
     fn import(&mut self, name: &Expr) {
         match text(name) {
             Some(text) if self.imports.iter().any(|import| import.name == text) => {}
-            Some(text) => self.imports.push(Import { name: text, at: failure::position(name.start_position()) }),
+            Some(text) => {
+                self.imports.push(Import { name: text, at: failure::position(name.start_position()) })
+            }
             None => self.imports_more = true,
         }
     }
@@ -164,7 +168,8 @@ mod tests {
 
     #[test]
     fn what_only_looks_like_an_import_is_none() {
-        for source in ["// import \"a\" as x;", "let x = \"import 'a' as x\";", "/* import \"a\" as x; */ 1"] {
+        for source in ["// import \"a\" as x;", "let x = \"import 'a' as x\";", "/* import \"a\" as x; */ 1"]
+        {
             assert_eq!(imports(source), (Vec::new(), false), "{source}");
         }
     }
@@ -189,7 +194,10 @@ mod tests {
             (outline.invokes, outline.invokes_more)
         };
         assert_eq!(of("scripts::invoke(\"a\");"), (vec!["a".to_owned()], false));
-        assert_eq!(of("let x = scripts::invoke(\"a\", 1) + scripts::invoke(\"a\");"), (vec!["a".to_owned()], false));
+        assert_eq!(
+            of("let x = scripts::invoke(\"a\", 1) + scripts::invoke(\"a\");"),
+            (vec!["a".to_owned()], false)
+        );
         assert_eq!(of("fn f(n) { scripts::invoke(n) }"), (Vec::new(), true));
         assert_eq!(of("invoke(\"a\"); other::invoke(\"a\"); scripts::other(\"a\")"), (Vec::new(), false));
     }

@@ -167,7 +167,7 @@ impl Run {
             Ok(value) => response::json(value).map(Answer::Value),
             Err(error) => match failure::thrown_response(error).filter(|_| wants_response) {
                 Some(value) => response::from_value(&value).map(Answer::Response),
-                None => Err(failure::of_script(error, &self.compiled.limits)),
+                None => Err(failure::of_script(error, &self.compiled.limits, Some(&self.compiled.ast))),
             },
         }
     }

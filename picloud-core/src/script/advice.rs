@@ -7,10 +7,10 @@ use super::bundle::File;
 use super::deploy::Checked;
 use super::graph::{self, Node, Wrong};
 use super::{DeployProblem, DeployReport, MAX_IMPORT_DEPTH, Owner, ScriptKind, ScriptRecord};
+use crate::ScriptId;
 use crate::catalog::AppSnapshot;
 use crate::execution::Position;
 use crate::route::RouteRecord;
-use crate::ScriptId;
 
 /// The app as it will be, by the names of its scripts.
 pub(super) struct Advice<'a> {
@@ -23,7 +23,11 @@ pub(super) struct Advice<'a> {
 
 impl<'a> Advice<'a> {
     /// `gone` are the scripts that the deployment removes.
-    pub(super) fn new(snapshot: &'a AppSnapshot, gone: &HashSet<ScriptId>, checked: &'a [Checked<'a>]) -> Self {
+    pub(super) fn new(
+        snapshot: &'a AppSnapshot,
+        gone: &HashSet<ScriptId>,
+        checked: &'a [Checked<'a>],
+    ) -> Self {
         let files: HashMap<&str, &Checked<'_>> =
             checked.iter().map(|checked| (checked.file.name.as_str(), checked)).collect();
         let known: HashMap<ScriptId, Vec<String>> = snapshot
@@ -110,7 +114,9 @@ impl<'a> Advice<'a> {
         let answers: BTreeSet<ScriptId> = routes.iter().map(|(route, _)| route.script).collect();
         let directed: BTreeSet<&str> = checked
             .iter()
-            .filter(|checked| !checked.directives.routes.is_empty() || !checked.directives.triggers.is_empty())
+            .filter(|checked| {
+                !checked.directives.routes.is_empty() || !checked.directives.triggers.is_empty()
+            })
             .map(|checked| checked.file.name.as_str())
             .collect();
         let handles: BTreeSet<ScriptId> = self
@@ -165,9 +171,10 @@ impl<'a> Advice<'a> {
     /// Whether some script invokes this one, or may.
     fn may_invoke(&self, name: &str) -> bool {
         let outlines = self.files.values().filter_map(|checked| checked.outline.as_ref());
-        outlines.into_iter().any(|outline| {
-            outline.invokes_more || outline.invokes.iter().any(|invoked| invoked == name)
-        }) || self.others.iter().any(|script| script.source.contains("invoke"))
+        outlines
+            .into_iter()
+            .any(|outline| outline.invokes_more || outline.invokes.iter().any(|invoked| invoked == name))
+            || self.others.iter().any(|script| script.source.contains("invoke"))
     }
 }
 

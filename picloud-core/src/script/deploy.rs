@@ -298,9 +298,8 @@ impl<'a> Plan<'a> {
     /// A script with routes or triggers that this folder does not take away cannot become a module.
     fn check_unused(&mut self, file: &File, script: &ScriptRecord) {
         let routes = self.routes.iter().filter(|(route, _)| route.script == script.id).count();
-        let stays = |trigger: &&TriggerRecord| {
-            trigger.script == script.id && trigger.owner != Owner::Directive
-        };
+        let stays =
+            |trigger: &&TriggerRecord| trigger.script == script.id && trigger.owner != Owner::Directive;
         let triggers = self.snapshot.triggers.iter().filter(stays).count();
         if routes + triggers > 0 {
             self.problems.push(DeployProblem {

@@ -34,7 +34,11 @@ impl Wrong {
 pub(super) fn wrongs(nodes: &BTreeMap<String, Node>) -> Vec<Wrong> {
     // Only modules can be imported; what is missing or none is told of elsewhere.
     let targets = |node: &Node| -> Vec<String> {
-        node.imports.iter().filter(|name| nodes.get(*name).is_some_and(|node| node.is_module)).cloned().collect()
+        node.imports
+            .iter()
+            .filter(|name| nodes.get(*name).is_some_and(|node| node.is_module))
+            .cloned()
+            .collect()
     };
     let edges: BTreeMap<&str, Vec<String>> =
         nodes.iter().map(|(name, node)| (name.as_str(), targets(node))).collect();

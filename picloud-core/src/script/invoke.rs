@@ -32,8 +32,14 @@ impl Invoker {
     }
 
     /// The invocation of a script for the one that runs on this fiber.
-    fn invocation(&self, cx: &CallCx, name: &str, payload: Option<Json>) -> Result<(Invocation, WeakExecutor)> {
-        let (apps, executor) = self.place.get().ok_or_else(|| Error::internal("scripts were invoked too early"))?;
+    fn invocation(
+        &self,
+        cx: &CallCx,
+        name: &str,
+        payload: Option<Json>,
+    ) -> Result<(Invocation, WeakExecutor)> {
+        let (apps, executor) =
+            self.place.get().ok_or_else(|| Error::internal("scripts were invoked too early"))?;
         let allowance = fiber::current(|run| {
             let depth = run.invocation.allowance.as_ref().map_or(0, |allowance| allowance.depth);
             run.budget.allowance(depth + 1)
@@ -84,7 +90,9 @@ impl IntoScript for Invoked {
         }
         let failure = match &outcome.result {
             Ok(Answer::Value(value)) => return convert::from_json(value),
-            Ok(Answer::Response(_)) => return Err(Error::internal("an invocation was answered with a response")),
+            Ok(Answer::Response(_)) => {
+                return Err(Error::internal("an invocation was answered with a response"));
+            }
             Err(failure) => failure,
         };
         let code = match failure.class {
@@ -110,7 +118,9 @@ pub(crate) fn module(invoker: Arc<Invoker>) -> ScriptModule {
                 async move {
                     let outcome = match begun.map(|(invocation, executor)| executor.run(invocation)) {
                         Ok(Some(running)) => Ok(running.await),
-                        Ok(None) => Err(Error::new(ErrorKind::Closed, "closed", "this node is shutting down")),
+                        Ok(None) => {
+                            Err(Error::new(ErrorKind::Closed, "closed", "this node is shutting down"))
+                        }
                         Err(error) => Err(error),
                     };
                     Invoked(outcome, name)

@@ -96,8 +96,11 @@ impl ScriptImports {
 
 /// A module cannot do what was asked for: it is imported, and has no entry point.
 pub(crate) fn is_module(name: &ScriptName) -> Error {
-    Error::invalid("script.is_module", "a module is imported by other scripts; it is not run, and has no routes or triggers")
-        .with("name", name)
+    Error::invalid(
+        "script.is_module",
+        "a module is imported by other scripts; it is not run, and has no routes or triggers",
+    )
+    .with("name", name)
 }
 
 #[cfg(test)]

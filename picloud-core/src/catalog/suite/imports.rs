@@ -132,10 +132,8 @@ async fn imports_may_come_before_their_script_within_a_change_set(world: World) 
 
 async fn a_missing_script_is_told_of_a_trigger_before_imports(world: World) -> Result<()> {
     let shop = Catalogued::new(&world).await?;
-    let changes = [
-        PutImports(imports(ScriptId::new(), &["prices"])?),
-        PutTrigger(trigger(&world, ScriptId::new())?),
-    ];
+    let changes =
+        [PutImports(imports(ScriptId::new(), &["prices"])?), PutTrigger(trigger(&world, ScriptId::new())?)];
     shop.assert_refused(&changes, Revision(0), "trigger.no_such_script").await
 }
 
