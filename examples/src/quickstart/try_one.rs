@@ -85,7 +85,9 @@ fn modules_beside(file: &Path) -> std::io::Result<Vec<(String, String)>> {
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
         let is_script = path.extension().is_some_and(|ending| ending == "rhai");
-        let Some(name) = path.file_stem().and_then(|stem| stem.to_str()).filter(|_| is_script) else { continue };
+        let Some(name) = path.file_stem().and_then(|stem| stem.to_str()).filter(|_| is_script) else {
+            continue;
+        };
         if path.file_name() == file.file_name() {
             continue;
         }

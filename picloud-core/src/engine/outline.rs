@@ -115,7 +115,7 @@ mod tests {
     fn parsed(source: &str) -> AST {
         let mut engine = rhai::Engine::new_raw();
         engine.set_optimization_level(rhai::OptimizationLevel::None);
-        engine.compile(source).unwrap()
+        engine.compile(source).unwrap_or_else(|error| panic!("{source}: {error}"))
     }
 
     fn imports(source: &str) -> (Vec<String>, bool) {
@@ -143,7 +143,7 @@ mod tests {
             r#"switch 1 { 1 => { import "a" as x; } }"#,
             r#"switch 1 { _ => { import "a" as x; } }"#,
             r#"switch 1 { 0..9 => { import "a" as x; } }"#,
-            r#"switch 1 { 1 if { import "a" as x; x::f() } => 1 }"#,
+            r#"switch 1 { 1 if ({ import "a" as x; x::f() }) == 1 => 1 }"#,
             r#"try { import "a" as x; } catch { }"#,
             r#"try { } catch { import "a" as x; }"#,
             r#"return { import "a" as x; x::f() };"#,
@@ -241,7 +241,9 @@ mod tests {
 
     #[test]
     fn only_what_is_written_out_is_the_same_each_time() {
-        for source in ["fn f() { now() }", "const A = 1; export const B = #{ a: [1, \"x\"] };", "const F = |x| x;", ""] {
+        for source in
+            ["fn f() { now() }", "const A = 1; export const B = #{ a: [1, \"x\"] };", "const F = |x| x;", ""]
+        {
             assert!(is_static(&parsed(source)), "{source}");
         }
         for source in [

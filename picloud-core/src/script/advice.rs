@@ -6,7 +6,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use super::bundle::File;
 use super::deploy::Checked;
 use super::graph::{self, Node, Wrong};
-use super::{DeployProblem, DeployReport, MAX_IMPORT_DEPTH, Owner, ScriptKind, ScriptRecord};
+use super::{
+    DeployProblem, DeployReport, MAX_IMPORT_DEPTH, ModuleName, Owner, ScriptImports, ScriptKind, ScriptRecord,
+};
 use crate::ScriptId;
 use crate::catalog::AppSnapshot;
 use crate::execution::Position;
@@ -17,8 +19,13 @@ pub(super) struct Advice<'a> {
     nodes: BTreeMap<String, Node>,
     files: HashMap<&'a str, &'a Checked<'a>>,
     snapshot: &'a AppSnapshot,
-    /// Scripts that stay and are not of this bundle.
-    others: Vec<&'a ScriptRecord>,
+    /// Who imports each name.
+    importers: HashMap<&'a str, Vec<&'a str>>,
+    invoked: HashSet<&'a str>,
+    /// Some script imports, or invokes, what is only known when it runs. Of a script that is not of this bundle only the names
+    /// of its imports are known.
+    imports_more: bool,
+    invokes_more: bool,
 }
 
 impl<'a> Advice<'a> {
@@ -30,29 +37,43 @@ impl<'a> Advice<'a> {
     ) -> Self {
         let files: HashMap<&str, &Checked<'_>> =
             checked.iter().map(|checked| (checked.file.name.as_str(), checked)).collect();
-        let known: HashMap<ScriptId, Vec<String>> = snapshot
-            .imports
-            .iter()
-            .map(|imports| (imports.script, imports.modules.iter().map(ToString::to_string).collect()))
-            .collect();
+        let known: HashMap<ScriptId, &ScriptImports> =
+            snapshot.imports.iter().map(|imports| (imports.script, imports)).collect();
         let others: Vec<&ScriptRecord> = snapshot
             .scripts
             .iter()
             .filter(|script| !gone.contains(&script.id) && !files.contains_key(script.name.as_str()))
             .collect();
-        let mut nodes = BTreeMap::new();
+        let outlines = || checked.iter().map(|checked| &checked.outline);
+        let mut advice = Advice {
+            nodes: BTreeMap::new(),
+            files,
+            snapshot,
+            importers: HashMap::new(),
+            invoked: outlines().flat_map(|outline| &outline.invokes).map(String::as_str).collect(),
+            imports_more: outlines().any(|outline| outline.imports_more)
+                || others.iter().any(|script| script.source.contains("import")),
+            invokes_more: outlines().any(|outline| outline.invokes_more)
+                || others.iter().any(|script| script.source.contains("invoke")),
+        };
         for script in &others {
-            let imports = known.get(&script.id).cloned().unwrap_or_default();
-            let node = Node { is_module: script.kind == ScriptKind::Module, imports };
-            nodes.insert(script.name.to_string(), node);
+            let modules = known.get(&script.id).into_iter().flat_map(|imports| &imports.modules);
+            advice.add(script.name.as_str(), script.kind, modules.map(ModuleName::as_str));
         }
         for checked in checked {
-            let imports = checked.outline.iter().flat_map(|outline| &outline.imports);
-            let imports = imports.map(|import| import.name.clone()).collect();
-            let node = Node { is_module: checked.kind() == ScriptKind::Module, imports };
-            nodes.insert(checked.file.name.to_string(), node);
+            let imports = checked.outline.imports.iter().map(|import| import.name.as_str());
+            advice.add(checked.file.name.as_str(), checked.kind(), imports);
         }
-        Advice { nodes, files, snapshot, others }
+        advice
+    }
+
+    fn add(&mut self, name: &'a str, kind: ScriptKind, imports: impl Iterator<Item = &'a str>) {
+        let mut node = Node { is_module: kind == ScriptKind::Module, imports: Vec::new() };
+        for import in imports {
+            node.imports.push(import.to_owned());
+            self.importers.entry(import).or_default().push(name);
+        }
+        self.nodes.insert(name.to_owned(), node);
     }
 
     /// What makes the deployment impossible.
@@ -96,13 +117,11 @@ impl<'a> Advice<'a> {
     ) -> Vec<String> {
         let mut warnings = Vec::new();
         for removed in &report.removed {
-            let importers: Vec<_> = self
-                .nodes
-                .iter()
-                .filter(|(_, node)| node.imports.iter().any(|import| import == removed.as_str()))
-                .map(|(name, _)| name.as_str())
-                .collect();
-            if !importers.is_empty() && !self.nodes.contains_key(removed.as_str()) {
+            if let Some(importers) = self.importers.get(removed.as_str())
+                && !self.nodes.contains_key(removed.as_str())
+            {
+                let mut importers = importers.clone();
+                importers.sort_unstable();
                 let importers = importers.join(", ");
                 warnings.push(format!(
                     "{removed} is removed and still imported by {importers}: they fail at their next call"
@@ -128,7 +147,7 @@ impl<'a> Advice<'a> {
             .collect();
         for checked in checked {
             let (name, path) = (checked.file.name.as_str(), &checked.file.path);
-            for import in checked.outline.iter().flat_map(|outline| &outline.imports) {
+            for import in &checked.outline.imports {
                 let what = match self.nodes.get(&import.name) {
                     Some(node) if node.is_module => continue,
                     Some(_) => "which is no module",
@@ -141,8 +160,7 @@ impl<'a> Advice<'a> {
                 ));
             }
             if checked.kind() == ScriptKind::Module {
-                let used = |node: &Node| node.imports.iter().any(|import| import == name);
-                if !self.imports_more() && !self.nodes.values().any(used) {
+                if !self.imports_more && !self.importers.contains_key(name) {
                     warnings.push(format!("{path}: no script imports this module"));
                 }
                 continue;
@@ -150,7 +168,8 @@ impl<'a> Advice<'a> {
             let id = by_name.get(name);
             let is_reached = directed.contains(name)
                 || id.is_some_and(|id| answers.contains(id) || handles.contains(id))
-                || self.may_invoke(name);
+                || self.invokes_more
+                || self.invoked.contains(name);
             if !is_reached {
                 warnings.push(format!(
                     "{path}: no route and no trigger leads to it; only a call by the host or by its id runs it"
@@ -159,27 +178,9 @@ impl<'a> Advice<'a> {
         }
         warnings
     }
-
-    /// Whether some script imports what is only known when it runs.
-    fn imports_more(&self) -> bool {
-        let outlines = self.files.values().filter_map(|checked| checked.outline.as_ref());
-        // Of scripts that are not at hand only the names that they write out are known.
-        outlines.into_iter().any(|outline| outline.imports_more)
-            || self.others.iter().any(|script| script.source.contains("import"))
-    }
-
-    /// Whether some script invokes this one, or may.
-    fn may_invoke(&self, name: &str) -> bool {
-        let outlines = self.files.values().filter_map(|checked| checked.outline.as_ref());
-        outlines
-            .into_iter()
-            .any(|outline| outline.invokes_more || outline.invokes.iter().any(|invoked| invoked == name))
-            || self.others.iter().any(|script| script.source.contains("invoke"))
-    }
 }
 
 /// Where a file imports a module.
 fn place(checked: &Checked<'_>, module: &str) -> Option<Position> {
-    let outline = checked.outline.as_ref()?;
-    outline.imports.iter().find(|import| import.name == module)?.at
+    checked.outline.imports.iter().find(|import| import.name == module)?.at
 }

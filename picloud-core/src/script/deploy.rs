@@ -26,8 +26,8 @@ use crate::{AppId, Clock, Error, RouteId, ScriptId, Timestamp, TriggerId};
 pub(super) struct Checked<'a> {
     pub(super) file: &'a File,
     pub(super) directives: Directives,
-    /// What it names; `None` for one that is as it was, and names nothing.
-    pub(super) outline: Option<Outline>,
+    /// Which other scripts it names.
+    pub(super) outline: Outline,
 }
 
 impl Checked<'_> {
@@ -87,17 +87,17 @@ impl Deployer<'_> {
                 code: mistake.code.into_owned(),
                 message: mistake.message,
             }));
-            let mut this = Checked { file, directives, outline: None };
+            let mut this = Checked { file, directives, outline: Outline::default() };
             if this.kind() == ScriptKind::Module {
                 let wrong = ModuleName::new(file.name.as_str()).and_then(|name| self.check_reserved(&name));
                 problems.extend(wrong.err().map(|error| of_file(file, &error)));
             }
             let known = live.as_ref().and_then(|live| live.script(file.name.as_str()));
             let is_new = known.is_none_or(|known| *known.source != *file.source);
-            // One that is as it was is compiled again only if there may be something to be told of.
+            // One that is as it was is compiled again only if it may name others.
             if is_new || ["import", "invoke"].iter().any(|word| file.source.contains(word)) {
                 match self.cache.check_source(file.source.clone(), this.kind()).await {
-                    Ok(outline) => this.outline = Some(outline),
+                    Ok(outline) => this.outline = outline,
                     Err(failure) if failure.class == FailureClass::Compile => {
                         problems.push(of_compiler(file, failure))
                     }
@@ -316,9 +316,8 @@ impl<'a> Plan<'a> {
 
     /// Says what a script imports, if that was not known.
     fn imports(&mut self, checked: &Checked<'_>, script: ScriptId) {
-        let Some(outline) = &checked.outline else { return };
         // What is no name of a module is none of a script's either.
-        let names = outline.imports.iter().filter_map(|import| ModuleName::new(&import.name).ok());
+        let names = checked.outline.imports.iter().filter_map(|import| ModuleName::new(&import.name).ok());
         let imports = ScriptImports::new(script, names);
         let known = self.snapshot.imports.iter().find(|known| known.script == script);
         if known.map_or(!imports.modules.is_empty(), |known| *known != imports) {

@@ -122,7 +122,7 @@ async fn the_invoked_lives_on_the_operations_of_its_caller() {
 #[tokio::test]
 async fn the_invoked_lives_on_the_memory_of_its_caller() {
     let app = app_with(&[
-        ("hold", "let a = #{}; let s = \"\"; s.pad(60000, 'x'); for i in 0..ctx.request.body { a[\"k\" + i] = s + i; } a.len()"),
+        ("hold", "let a = #{}; let s = \"\"; s.pad(60000, 'x'); for i in 0..ctx.request.body { a[\"k\" + i] = s + i; } ctx.request.body"),
         ("main", "let a = #{}; let s = \"\"; s.pad(60000, 'x'); for i in 0..350 { a[\"k\" + i] = s + i; } scripts::invoke(\"hold\", 350)"),
         ("small", "scripts::invoke(\"hold\", 350)"),
     ])
