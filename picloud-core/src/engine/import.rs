@@ -245,3 +245,67 @@ fn load(engine: &Engine, name: &str, compiled: &CompiledModule) -> Imported {
     fiber::current(|run| run.imports.loaded.borrow_mut().insert(name.to_owned(), module.clone()));
     Ok(module)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroUsize;
+
+    use async_trait::async_trait;
+    use tokio::runtime::Handle;
+
+    use super::*;
+    use crate::AppId;
+    use crate::engine::cache::Compiler;
+    use crate::engine::compile::Toolbox;
+    use crate::engine::library::ModuleSource;
+    use crate::executor::LocalExecutor;
+    use crate::executor::tests::{executor, executor_of, failure, value};
+
+    /// A store that is down, or that knows no app.
+    #[derive(Debug)]
+    struct Source(Option<Error>);
+
+    #[async_trait]
+    impl ModuleSource for Source {
+        fn app(&self, _app: AppId) -> Option<Arc<AppState>> {
+            None
+        }
+
+        async fn read(&self, _app: AppId) -> crate::Result<()> {
+            tokio::task::yield_now().await;
+            self.0.clone().map_or(Ok(()), Err)
+        }
+    }
+
+    fn executor_with(source: Source) -> LocalExecutor {
+        let library = Library::new(Arc::new(source), NonZeroUsize::MIN, Compiler::new(Handle::current()));
+        let toolbox = Toolbox::new(crate::engine::Limits::default(), Vec::new()).unwrap();
+        executor_of(toolbox.with_library(library), crate::executor::GateConfig::default())
+    }
+
+    #[tokio::test]
+    async fn what_a_store_says_is_not_for_scripts() {
+        let down =
+            Error::new(ErrorKind::Unavailable, "postgres.unavailable", "db.internal:5432 refuses picloud");
+        let executor = executor_with(Source(Some(down.with("password", "secret"))));
+        let told = failure(&executor, "import \"m\" as m; 1").await;
+        assert_eq!(told.message, "module.unavailable: the modules of the app cannot be had now");
+        let seen = "let c = (); try { import \"m\" as m; } catch (e) { c = e; } c";
+        assert_eq!(
+            value(&executor, seen).await,
+            r#"{"code":"module.unavailable","message":"the modules of the app cannot be had now"}"#
+        );
+    }
+
+    #[tokio::test]
+    async fn an_app_that_is_gone_has_no_modules() {
+        let told = failure(&executor_with(Source(None)), "import \"m\" as m; 1").await;
+        assert_eq!(told.message, "module.not_found: the app is gone, and its modules with it");
+    }
+
+    #[tokio::test]
+    async fn without_a_library_there_are_no_modules() {
+        let told = failure(&executor(), "import \"m\" as m; 1").await;
+        assert_eq!(told.message, "module.not_found: there is no module \"m\"");
+    }
+}

@@ -191,6 +191,28 @@ async fn a_module_has_the_shape_of_one() {
 }
 
 #[tokio::test]
+async fn what_was_stored_otherwise_is_checked_when_it_is_loaded() {
+    let cloud = cloud().await;
+    let app = cloud.create_app("shop").await.unwrap();
+    let main = "import \"m\" as m; 1";
+    deploy(&app, &[("m", "//! module\nfn f() { 1 }"), ("main", main)]).await;
+    let catalog = cloud.backend().catalog();
+    for (version, source) in [(2, "//! module\nkv::collection(\"c\").set(\"k\", 1);"), (3, "let x = ;")] {
+        let mut record = (**app.script("m").unwrap().record()).clone();
+        (record.source, record.version) = (source.into(), version);
+        let revision = catalog.snapshot(app.id()).await.unwrap().unwrap().revision;
+        let changes = [picloud_core::catalog::CatalogChange::PutScript(record)];
+        catalog.apply(app.id(), &changes, revision).await.unwrap();
+        cloud.apps().reload(app.id()).await.unwrap();
+        for _ in 0..2 {
+            let told = failure(&app, "main").await.message;
+            assert!(told.starts_with("module.invalid: in module \"m\": compile: "), "{told}");
+        }
+    }
+    assert_eq!(app.kv("c").unwrap().get::<i64>("k").await.unwrap(), None);
+}
+
+#[tokio::test]
 async fn names_of_modules_are_checked() {
     let host = ScriptModule::new("billing").function("one() -> int", |_cx: CallCx| 1_i64);
     let cloud = Picloud::builder(MemoryBackend::new()).script_module(host).start().await.unwrap();
