@@ -9,7 +9,7 @@ use picloud_core::catalog::{
 };
 use picloud_core::outbox::Revision;
 use picloud_core::route::RouteRecord;
-use picloud_core::script::ScriptRecord;
+use picloud_core::script::{ScriptImports, ScriptRecord};
 use picloud_core::trigger::{TriggerKind, TriggerRecord};
 use picloud_core::{AppId, Error, ErrorKind, Result, RouteId, ScriptId, TriggerId, async_trait};
 use tokio::sync::watch;
@@ -24,6 +24,8 @@ pub(crate) struct App {
     scripts: BTreeMap<ScriptId, Versions>,
     routes: BTreeMap<RouteId, RouteRecord>,
     triggers: BTreeMap<TriggerId, TriggerRecord>,
+    /// What scripts import; nothing for those that import nothing.
+    imports: BTreeMap<ScriptId, ScriptImports>,
 }
 
 /// The versions of a script by number, never empty.
@@ -63,6 +65,7 @@ impl App {
                 self.scripts.remove(id);
                 self.routes.retain(|_, route| route.script != *id);
                 self.triggers.retain(|_, trigger| trigger.script != *id);
+                self.imports.remove(id);
             }
             CatalogChange::PutRoute(route) => {
                 self.routes.insert(route.id, route.clone());
@@ -75,6 +78,12 @@ impl App {
             }
             CatalogChange::DeleteTrigger(id) => {
                 self.triggers.remove(id);
+            }
+            CatalogChange::PutImports(imports) => {
+                self.imports.remove(&imports.script);
+                if !imports.modules.is_empty() {
+                    self.imports.insert(imports.script, imports.clone());
+                }
             }
             other => {
                 return Err(Error::new(
@@ -94,7 +103,8 @@ impl App {
         }
         let routes = self.routes.values().map(|route| ("route", route.script));
         let triggers = self.triggers.values().map(|trigger| ("trigger", trigger.script));
-        match routes.chain(triggers).find(|(_, script)| !self.scripts.contains_key(script)) {
+        let imports = self.imports.keys().map(|script| ("import", *script));
+        match routes.chain(triggers).chain(imports).find(|(_, script)| !self.scripts.contains_key(script)) {
             Some((what, script)) => Err(no_such_script(what, script)),
             None => Ok(()),
         }
@@ -121,6 +131,7 @@ impl Catalog for MemoryCatalog {
             scripts: BTreeMap::new(),
             routes: BTreeMap::new(),
             triggers: BTreeMap::new(),
+            imports: BTreeMap::new(),
         };
         tables.apps.insert(app.id, new);
         drop(tables);
@@ -142,6 +153,7 @@ impl Catalog for MemoryCatalog {
                 scripts,
                 routes: app.routes.values().cloned().collect(),
                 triggers: app.triggers.values().cloned().collect(),
+                imports: app.imports.values().cloned().collect(),
             }
         }))
     }

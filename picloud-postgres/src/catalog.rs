@@ -8,7 +8,7 @@ use picloud_core::catalog::{
 };
 use picloud_core::outbox::Revision;
 use picloud_core::route::RouteRecord;
-use picloud_core::script::{ScriptName, ScriptRecord};
+use picloud_core::script::{ModuleName, ScriptImports, ScriptName, ScriptRecord};
 use picloud_core::trigger::TriggerRecord;
 use picloud_core::{AppId, Error, ErrorKind, Result, RouteId, ScriptId, TriggerId, async_trait};
 use serde::Serialize;
@@ -103,6 +103,7 @@ impl PostgresCatalog {
         let scripts = sql.scripts.query().bind(id).fetch_all(&mut *tx).await?;
         let routes = sql.routes.query().bind(id).fetch_all(&mut *tx).await?;
         let triggers = sql.triggers.query().bind(id).fetch_all(&mut *tx).await?;
+        let imports = sql.imports.query().bind(id).fetch_all(&mut *tx).await?;
         tx.commit().await?;
         let Some(record) = record else { return Ok(None) };
         let read = || {
@@ -113,6 +114,7 @@ impl PostgresCatalog {
                 scripts: scripts.iter().map(script_of).collect::<Result<_>>()?,
                 routes: routes.iter().map(route_of).collect::<Result<_>>()?,
                 triggers: triggers.iter().map(trigger_of).collect::<Result<_>>()?,
+                imports: imports.iter().map(imports_of).collect::<Result<_>>()?,
             })
         };
         Ok(Some(read()))
@@ -234,6 +236,11 @@ impl PostgresCatalog {
             CatalogChange::DeleteTrigger(id) => {
                 sql.trigger_delete.query().bind(app).bind(*id.as_uuid()).execute(&mut *tx).await?;
             }
+            CatalogChange::PutImports(imports) => {
+                let modules: Vec<_> = imports.modules.iter().map(ToString::to_string).collect();
+                let query = sql.imports_put.query().bind(app).bind(*imports.script.as_uuid());
+                query.bind(modules).execute(&mut *tx).await?;
+            }
             other => {
                 return Ok(Err(Error::new(
                     ErrorKind::Unsupported,
@@ -308,6 +315,13 @@ fn route_of(row: &PgRow) -> Result<RouteRecord> {
         owner: of_text("route", &get(6)?)?,
         created_at: row.try_get::<Time, _>(7).map_err(of_database)?.0,
     })
+}
+
+fn imports_of(row: &PgRow) -> Result<ScriptImports> {
+    let script = ScriptId::from_uuid(row.try_get(0).map_err(of_database)?);
+    let modules: Vec<String> = row.try_get(1).map_err(of_database)?;
+    let modules = modules.into_iter().map(ModuleName::new).collect::<Result<Vec<_>>>()?;
+    Ok(ScriptImports::new(script, modules))
 }
 
 fn trigger_of(row: &PgRow) -> Result<TriggerRecord> {

@@ -77,6 +77,7 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
     Migration { version: 2, name: "docs", text: include_str!("../migrations/0002_docs.sql") },
     Migration { version: 3, name: "files", text: include_str!("../migrations/0003_files.sql") },
     Migration { version: 4, name: "queue", text: include_str!("../migrations/0004_queue.sql") },
+    Migration { version: 5, name: "imports", text: include_str!("../migrations/0005_imports.sql") },
 ];
 
 /// The version of a schema that is up to date.
@@ -210,11 +211,12 @@ mod tests {
                 (migration.version, hex)
             })
             .collect();
-        let known = [DOCS, FILES, QUEUE].map(str::to_owned);
+        let known = [DOCS, FILES, QUEUE, IMPORTS].map(str::to_owned);
         assert_eq!(checksums[0], (1, FIRST.to_owned()));
         assert_eq!(checksums[1..].iter().map(|(_, sum)| sum.clone()).collect::<Vec<_>>(), known);
     }
 
+    const IMPORTS: &str = "df335e3e25fc63a54417c4569d094d67d0cf9d23d6e6c01adcb18570a5dfb9fc";
     const DOCS: &str = "f95a04d64806c50c5a15905b8a8301da048ddea9298d6b0715a7739578f1e49e";
     const FILES: &str = "8cfde03cc6e13c5bdf4ff64a6d39e870c079f657a6d4d3eda32585bf96fd0a90";
     const QUEUE: &str = "36c5408ca39ab039b7173fe9df7d95a6d01aeab2de72b7d730322bb3449aee95";

@@ -192,14 +192,21 @@ statements! {
     script_delete = "WITH gone AS (DELETE FROM {s}.scripts WHERE app = $1 AND id = $2),
               versions AS (DELETE FROM {s}.script_versions WHERE app = $1 AND script = $2),
               routes AS (DELETE FROM {s}.routes WHERE app = $1 AND script = $2),
+              imports AS (DELETE FROM {s}.imports WHERE app = $1 AND script = $2),
               fired AS (DELETE FROM {s}.fired WHERE app = $1 AND trigger IN (SELECT id FROM {s}.triggers WHERE app = $1 AND script = $2))
               DELETE FROM {s}.triggers WHERE app = $1 AND script = $2";
     name_taken = "SELECT name FROM {s}.scripts WHERE app = $1 GROUP BY name HAVING count(*) > 1 ORDER BY name LIMIT 1";
     no_such_script = "SELECT what, script FROM (
-                  SELECT 'route' AS what, script FROM {s}.routes WHERE app = $1
-                  UNION ALL SELECT 'trigger', script FROM {s}.triggers WHERE app = $1
+                  SELECT 'route' AS what, 1 AS rank, script FROM {s}.routes WHERE app = $1
+                  UNION ALL SELECT 'trigger', 2, script FROM {s}.triggers WHERE app = $1
+                  UNION ALL SELECT 'import', 3, script FROM {s}.imports WHERE app = $1
               ) AS target WHERE NOT EXISTS (SELECT 1 FROM {s}.scripts s WHERE s.app = $1 AND s.id = target.script)
-              ORDER BY what, script LIMIT 1";
+              ORDER BY rank, script LIMIT 1";
+    imports = "SELECT script, array_agg(module ORDER BY module) FROM {s}.imports WHERE app = $1 GROUP BY script ORDER BY script";
+    /// $3 the modules.
+    imports_put = "WITH gone AS (DELETE FROM {s}.imports WHERE app = $1 AND script = $2 AND module <> ALL($3::text[]))
+              INSERT INTO {s}.imports (app, script, module) SELECT $1, $2, module FROM unnest($3::text[]) AS module
+              ON CONFLICT (app, script, module) DO NOTHING";
     routes = "SELECT id, script, method, host, path, dispatch_mode, owner::text, created_at FROM {s}.routes WHERE app = $1 ORDER BY id";
     route_put = "INSERT INTO {s}.routes (app, id, script, method, host, path, dispatch_mode, owner, created_at)
               VALUES ($1, $2, $3, $4, $5, $6, $7, $8::text::json, $9)

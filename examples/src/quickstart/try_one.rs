@@ -10,7 +10,7 @@ use picloud_core::route::normalize_host;
 use picloud_core::script::Bundle;
 use picloud_core::{App, Picloud};
 
-/// Deploys the file alone and sends it the request: to the route that matches, or to the script itself if it has no
+/// Deploys the file, with the modules beside it, and sends it the request: to the route that matches, or to the script itself if it has no
 /// routes.
 pub(crate) async fn run(
     cloud: &Picloud,
@@ -22,7 +22,11 @@ pub(crate) async fn run(
 ) -> Result<ExitCode, Box<dyn Error>> {
     let name = file.file_stem().and_then(|stem| stem.to_str()).ok_or("the file needs a name")?;
     let source = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
-    let report = app.deploy(&Bundle::new().file(name, source)?).await?;
+    let mut bundle = Bundle::new().file(name, source)?;
+    for (name, source) in modules_beside(file)? {
+        bundle = bundle.file(&name, source)?;
+    }
+    let report = app.deploy(&bundle).await?;
 
     let (method, target) =
         request.split_once(' ').ok_or("a request reads 'METHOD PATH', as in 'GET /greet/ada'")?;
@@ -72,4 +76,26 @@ pub(crate) async fn run(
             Ok(ExitCode::FAILURE)
         }
     }
+}
+
+/// The modules in the folder of a file: it may import them.
+fn modules_beside(file: &Path) -> std::io::Result<Vec<(String, String)>> {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut modules = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        let is_script = path.extension().is_some_and(|ending| ending == "rhai");
+        let Some(name) = path.file_stem().and_then(|stem| stem.to_str()).filter(|_| is_script) else {
+            continue;
+        };
+        if path.file_name() == file.file_name() {
+            continue;
+        }
+        if let Ok(source) = std::fs::read_to_string(&path)
+            && source.lines().any(|line| line.trim() == "//! module")
+        {
+            modules.push((name.to_owned(), source));
+        }
+    }
+    Ok(modules)
 }

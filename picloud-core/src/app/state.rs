@@ -14,10 +14,11 @@ use tokio::sync::{Mutex, watch};
 
 use super::AppRecord;
 use crate::catalog::{AppSnapshot, Catalog};
+use crate::engine::library::ModuleSource;
 use crate::guard::FanoutSource;
 use crate::outbox::{EventSource, Fanout, OutboxRow, Revision};
 use crate::route::{RoutePatterns, RouteTable};
-use crate::script::ScriptRecord;
+use crate::script::{ModuleName, ScriptRecord};
 use crate::trigger::{TriggerRecord, TriggerTable};
 use crate::{AppId, Result, ScriptId, TriggerId};
 
@@ -32,6 +33,7 @@ pub struct AppState {
     routes: RouteTable,
     triggers: TriggerTable,
     has_queues: bool,
+    imports: HashMap<ScriptId, Vec<ModuleName>>,
 }
 
 impl AppState {
@@ -49,8 +51,24 @@ impl AppState {
         let scripts = snapshot.scripts.into_iter().map(|script| (script.id, Arc::new(script))).collect();
         let triggers = TriggerTable::build(snapshot.revision, snapshot.triggers);
         let has_queues = triggers.has_queues();
+        let imports = snapshot.imports.into_iter().map(|imports| (imports.script, imports.modules)).collect();
         let (record, revision) = (snapshot.app, snapshot.revision);
-        Ok(AppState { record, revision, scripts, names, routes, triggers, has_queues })
+        Ok(AppState { record, revision, scripts, names, routes, triggers, has_queues, imports })
+    }
+
+    /// The modules that a script imports by name, in order.
+    pub fn imports(&self, script: ScriptId) -> &[ModuleName] {
+        self.imports.get(&script).map_or(&[], Vec::as_slice)
+    }
+
+    /// The scripts that import `module` by name, in order of their names, whether or not the app has it.
+    pub fn importers(&self, module: &str) -> Vec<Arc<ScriptRecord>> {
+        let names_it = |script: &&Arc<ScriptRecord>| {
+            self.imports(script.id).iter().any(|import| import.as_str() == module)
+        };
+        let mut importers: Vec<_> = self.scripts.values().filter(names_it).cloned().collect();
+        importers.sort_by(|a, b| a.name.cmp(&b.name));
+        importers
     }
 
     /// A script by name.
@@ -287,6 +305,17 @@ impl FanoutSource for Apps {
 
     fn script(&self, app: AppId, script: ScriptId) -> Option<Arc<ScriptRecord>> {
         self.known.load().by_id.get(&app)?.script_by_id(script)
+    }
+}
+
+#[async_trait]
+impl ModuleSource for Apps {
+    fn app(&self, app: AppId) -> Option<Arc<AppState>> {
+        self.get(app)
+    }
+
+    async fn read(&self, app: AppId) -> Result<()> {
+        self.reload(app).await
     }
 }
 

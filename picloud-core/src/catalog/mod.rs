@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use crate::app::AppRecord;
 use crate::outbox::Revision;
 use crate::route::RouteRecord;
-use crate::script::ScriptRecord;
+use crate::script::{ScriptImports, ScriptRecord};
 use crate::trigger::TriggerRecord;
 use crate::{AppId, Error, ErrorKind, Result, RouteId, ScriptId, TriggerId};
 
@@ -28,6 +28,8 @@ pub struct AppSnapshot {
     pub routes: Vec<RouteRecord>,
     /// Its triggers, ordered by id.
     pub triggers: Vec<TriggerRecord>,
+    /// Which modules its scripts import, ordered by script; those that import nothing are not listed.
+    pub imports: Vec<ScriptImports>,
 }
 
 /// One step of a change set.
@@ -37,7 +39,7 @@ pub enum CatalogChange {
     /// Creates a script, or replaces the one with this id by a newer version. Old versions are kept. One of the
     /// version that is stored (a rename, say) takes its place.
     PutScript(ScriptRecord),
-    /// Removes a script, its versions, its routes and its triggers.
+    /// Removes a script, its versions, its routes, its triggers and what it imports.
     DeleteScript(ScriptId),
     /// Creates a route, or replaces the one with this id.
     PutRoute(RouteRecord),
@@ -47,18 +49,21 @@ pub enum CatalogChange {
     PutTrigger(TriggerRecord),
     /// Removes a trigger. What waits for it in the outbox is dropped when its turn comes.
     DeleteTrigger(TriggerId),
+    /// Says what a script imports, in place of what was said before.
+    PutImports(ScriptImports),
 }
 
-/// Stores apps, scripts, routes and triggers.
+/// Stores apps, scripts, routes, triggers, and who imports whom.
 ///
 /// # Contract
 ///
 /// - `apply` does all of a change set or nothing; readers see the app before or after, never between.
 /// - It does nothing and answers [`stale_revision`] when the app's revision is not the expected one, so of
 ///   two concurrent change sets that expect the same revision exactly one succeeds.
-/// - The steps take effect in order. Steps may not leave two scripts of one name ([`name_taken`]), nor a route
-///   or trigger to a script that does not exist ([`no_such_script`]). Of several such faults a name is told first, then
-///   a route, then a trigger.
+/// - The steps take effect in order. Steps may not leave two scripts of one name ([`name_taken`]), nor a route,
+///   a trigger or imports of a script that does not exist ([`no_such_script`]). Of several such faults a name is told
+///   first, then a route, then a trigger, then imports.
+/// - What others import is theirs: it stays when a script of that name comes or goes.
 /// - Deleting what does not exist is not an error.
 /// - An empty change set that expects the right revision succeeds and changes nothing, not even the revision.
 /// - A script's versions are kept until the script is deleted.
@@ -110,9 +115,9 @@ pub fn name_taken(name: &str) -> Error {
     )
 }
 
-/// A route or a trigger (`what`) leads to a script that the app does not have: `route.no_such_script`,
-/// `trigger.no_such_script`.
+/// A route, a trigger or an import (`what`) is of a script that the app does not have: `route.no_such_script`,
+/// `trigger.no_such_script`, `import.no_such_script`.
 pub fn no_such_script(what: &str, script: ScriptId) -> Error {
-    Error::invalid(format!("{what}.no_such_script"), format!("a {what} needs a script of its own app"))
+    Error::invalid(format!("{what}.no_such_script"), format!("every {what} needs a script of its own app"))
         .with("script", script)
 }

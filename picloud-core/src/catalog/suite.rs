@@ -2,6 +2,7 @@
 
 mod apply;
 mod apps;
+mod imports;
 mod isolation;
 mod scripts;
 pub(crate) mod triggers;
@@ -17,7 +18,8 @@ use crate::script::{Owner, ScriptKind, ScriptName, ScriptRecord};
 use crate::{AppId, Error, Result, RouteId, ScriptId};
 
 pub(crate) fn cases() -> Vec<Case> {
-    [apps::cases(), apply::cases(), scripts::cases(), triggers::cases(), isolation::cases()].concat()
+    [apps::cases(), apply::cases(), scripts::cases(), triggers::cases(), imports::cases(), isolation::cases()]
+        .concat()
 }
 
 /// A script, version 1.

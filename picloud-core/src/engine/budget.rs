@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::fiber::stack_address;
 use super::limits::Limits;
 use crate::alloc;
-use crate::execution::{Failure, FailureClass, LimitExceeded};
+use crate::execution::{Allowance, Failure, FailureClass, LimitExceeded};
 
 /// How long a fiber runs before others get their turn.
 pub(crate) const TIME_SLICE: Duration = Duration::from_micros(200);
@@ -72,10 +72,20 @@ pub(crate) struct Budget {
 }
 
 impl Budget {
-    pub(crate) fn new(limits: &Limits, deadline: Instant, stack_lowest: usize) -> Self {
+    /// `allowance` is what another execution leaves to this one.
+    pub(crate) fn new(
+        limits: &Limits,
+        allowance: Option<&Allowance>,
+        deadline: Instant,
+        stack_lowest: usize,
+    ) -> Self {
+        let (operations, memory, until) = allowance.map_or((u64::MAX, u64::MAX, deadline), |allowance| {
+            (allowance.operations, allowance.memory, allowance.deadline)
+        });
+        let deadline = deadline.min(until);
         Budget {
             operations: Cell::new(0),
-            max_operations: limits.max_operations,
+            max_operations: limits.max_operations.min(operations),
             clock_in: Cell::new(CLOCK_EVERY),
             clock_every: Cell::new(CLOCK_EVERY),
             deadline,
@@ -83,7 +93,7 @@ impl Budget {
             stop: Cell::new(None),
             stack_floor: stack_lowest + RED_ZONE,
             stack_low: Cell::new(usize::MAX),
-            max_memory: i64::try_from(limits.max_memory).unwrap_or(i64::MAX),
+            max_memory: i64::try_from(limits.max_memory.min(memory)).unwrap_or(i64::MAX),
             held: Cell::new(0),
             at_resume: Cell::new(0),
             peak: Cell::new(0),
@@ -219,6 +229,28 @@ impl Budget {
         self.operations.get()
     }
 
+    /// What an execution that this one waits for may use.
+    pub(crate) fn allowance(&self, depth: u32) -> Allowance {
+        Allowance {
+            deadline: self.deadline,
+            operations: self.max_operations.saturating_sub(self.operations.get()),
+            memory: self.memory_left(),
+            depth,
+        }
+    }
+
+    /// Counts what such an execution used. One that ended with the deadline takes this one along, before it can go on.
+    pub(crate) fn use_up(&self, operations: u64) -> Verdict {
+        self.operations.set(self.operations.get().saturating_add(operations));
+        if self.operations.get() > self.max_operations {
+            self.stop(Stop::Operations)
+        } else if Instant::now() >= self.deadline {
+            self.stop(Stop::Timeout)
+        } else {
+            Verdict::Go
+        }
+    }
+
     /// Bytes of memory that may still be used; what enlarges a value checks this before the work.
     pub(crate) fn memory_left(&self) -> u64 {
         u64::try_from(self.max_memory - self.memory()).unwrap_or(0)
@@ -246,16 +278,16 @@ impl Budget {
         match why {
             Stop::Operations => budget(
                 "max_operations",
-                limits.max_operations,
-                format!("the script used more than max_operations: {} operations", limits.max_operations),
+                self.max_operations,
+                format!("the script used more than max_operations: {} operations", self.max_operations),
             ),
             Stop::Memory => budget(
                 "max_memory",
-                limits.max_memory,
+                self.max_memory.cast_unsigned(),
                 format!(
                     "the script held {} bytes, more than max_memory: {}",
                     self.peak_memory(),
-                    limits.max_memory
+                    self.max_memory
                 ),
             ),
             Stop::Stack => budget(

@@ -4,14 +4,16 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use rhai::{AST, Engine, EvalAltResult, ImmutableString, Module, OptimizationLevel, Shared};
+use rhai::{AST, Engine, EvalAltResult, ImmutableString, Module, OptimizationLevel, Scope, Shared};
 
+use super::import::Resolver;
+use super::library::{CompiledModule, Library};
 use super::limits::{Limits, MAX_TIMEOUT_SECONDS};
 use super::module::Built;
-use super::{ScriptModule, failure, fiber, natives, run};
+use super::{ScriptModule, failure, fiber, natives, outline, run};
 use crate::execution::{Failure, FailureClass, Invocation};
 use crate::log::LogLevel;
-use crate::script::{MAX_SOURCE_BYTES, ScriptKind, ScriptRecord};
+use crate::script::{MAX_SOURCE_BYTES, ScriptKind, ScriptRecord, is_module};
 use crate::{Error, Result};
 
 /// What all engines of an instance share. Built once at start.
@@ -19,6 +21,7 @@ pub(crate) struct Toolbox {
     limits: Limits,
     globals: Vec<Shared<Module>>,
     modules: Vec<Built>,
+    library: Option<Arc<Library>>,
 }
 
 impl Toolbox {
@@ -39,7 +42,17 @@ impl Toolbox {
             }
             built.push(module);
         }
-        Ok(Toolbox { limits, globals, modules: built })
+        Ok(Toolbox { limits, globals, modules: built, library: None })
+    }
+
+    /// The same with modules to import. Without, every import is of a module that does not exist.
+    pub(crate) fn with_library(self, library: Library) -> Self {
+        Toolbox { library: Some(Arc::new(library)), ..self }
+    }
+
+    /// The modules that scripts can import.
+    pub(crate) fn library(&self) -> Option<&Arc<Library>> {
+        self.library.as_ref()
     }
 
     pub(crate) fn limits(&self) -> &Limits {
@@ -64,6 +77,7 @@ impl Toolbox {
         // The interner is behind one lock and would serialise the executor threads.
         engine.set_max_strings_interned(0);
         engine.disable_symbol("eval");
+        engine.set_module_resolver(Resolver);
         for module in &self.globals {
             engine.register_global_module(module.clone());
         }
@@ -113,6 +127,9 @@ impl Toolbox {
 
     /// Compiles a script. Takes time quadratic in the source at worst: never on a thread that serves.
     pub(crate) fn compile(self: &Arc<Self>, script: &ScriptRecord) -> Result<Compiled, Failure> {
+        if script.kind == ScriptKind::Module {
+            return Err(Failure::new(FailureClass::Compile, is_module(&script.name).to_string()));
+        }
         let limits = self.limits.merged(&script.sandbox);
         let (ast, names) = self.check(&script.source, script.kind, &limits)?;
         let seconds = script.timeout_seconds.unwrap_or(limits.timeout_seconds).clamp(1, MAX_TIMEOUT_SECONDS);
@@ -132,6 +149,23 @@ impl Toolbox {
         })
     }
 
+    /// Compiles a module, and checks once more that it is one. As [`compile`](Self::compile) takes its time.
+    pub(crate) fn compile_module(&self, module: &ScriptRecord) -> Result<CompiledModule, Failure> {
+        let limits = self.limits.merged(&module.sandbox);
+        let (mut ast, _) = self.check(&module.source, ScriptKind::Module, &limits)?;
+        // What errors inside it are told with.
+        ast.set_source(module.name.as_str());
+        let finished = match outline::is_static(&ast) {
+            true => {
+                let engine = self.engine(&limits, Reach::Strict);
+                let made = Module::eval_ast_as_new(Scope::new(), &ast, &engine);
+                Some(made.map_err(|error| failure::of_script(&error, &limits, None))?.into())
+            }
+            false => None,
+        };
+        Ok(CompiledModule { functions: ast.iter_functions().count(), ast, finished })
+    }
+
     /// Parses and checks a source.
     pub(crate) fn check(
         &self,
@@ -145,13 +179,13 @@ impl Toolbox {
                 format!("a source has at most {MAX_SOURCE_BYTES} bytes, this one has {}", source.len()),
             ));
         }
-        if kind == ScriptKind::Module {
-            return Err(Failure::new(FailureClass::Compile, "modules are not available in this version"));
-        }
         let names = Names::of(source, self.sources());
         let mut ast =
             self.engine(limits, Reach::Strict).compile(source).map_err(|error| failure::of_parser(&error))?;
         ast.clear_source();
+        if kind == ScriptKind::Module {
+            outline::check_module(&ast)?;
+        }
         Ok((ast, names))
     }
 }
@@ -184,6 +218,8 @@ enum Reach {
 pub(crate) struct Names {
     /// `ctx` at all.
     pub(crate) ctx: bool,
+    /// Imports something.
+    pub(crate) imports: bool,
     parts: u32,
     /// Calls something that can hand it values larger than it may build, or handles blobs.
     pub(crate) outside: bool,
@@ -233,6 +269,7 @@ impl Names {
         let parts = named.fold(0, |parts, (part, _)| parts | 1 << *part as u32);
         Names {
             ctx,
+            imports,
             parts,
             outside: imports || source.contains("blob") || sources.any(|module| source.contains(module)),
         }
@@ -280,6 +317,15 @@ pub(crate) struct Compiled {
 }
 
 impl Compiled {
+    /// The modules that the script can import.
+    pub(super) fn library(&self) -> Option<&Arc<Library>> {
+        self.toolbox.library()
+    }
+
+    pub(super) fn toolbox(&self) -> &Arc<Toolbox> {
+        &self.toolbox
+    }
+
     /// The engine for this invocation: one with raised limits if what comes in is larger than the script's own.
     pub(crate) fn engine_for(&self, invocation: &Invocation) -> &Engine {
         let incoming = incoming(invocation);

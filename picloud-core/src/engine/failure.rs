@@ -1,11 +1,11 @@
 //! The interpreter's errors as outcomes.
 
-use rhai::{Dynamic, EvalAltResult, Map, ParseError};
+use rhai::{AST, Dynamic, EvalAltResult, Map, ParseError};
 
 use super::limits::Limits;
 use crate::execution::{Failure, FailureClass, LimitExceeded, Position};
 
-fn position(position: rhai::Position) -> Option<Position> {
+pub(super) fn position(position: rhai::Position) -> Option<Position> {
     let count = |n: Option<usize>| n.and_then(|n| u32::try_from(n).ok());
     Some(Position { line: count(position.line())?, column: count(position.position()).unwrap_or(1).max(1) })
 }
@@ -28,11 +28,48 @@ pub(crate) fn of_parser(error: &ParseError) -> Failure {
     }
 }
 
-/// A script that failed by itself. Stops (budget, deadline, cancellation) are told apart before.
-pub(crate) fn of_script(error: &EvalAltResult, limits: &Limits) -> Failure {
-    use EvalAltResult as E;
+/// A script that failed by itself. Stops (budget, deadline, cancellation) are told apart before. What failed in a module
+/// is told with the place where the script called it; the place in the module is part of the message. `script` knows its own closures, which a module may call back.
+pub(crate) fn of_script(error: &EvalAltResult, limits: &Limits, script: Option<&AST>) -> Failure {
     let inner = error.unwrap_inner();
-    let at = [inner.position(), error.position()].into_iter().find_map(position);
+    let Some((module, called)) = module_of(error, script) else {
+        let at = [inner.position(), error.position()].into_iter().find_map(position);
+        return of_inner(inner, at, limits);
+    };
+    let failure = of_inner(inner, called.or_else(|| position(error.position())), limits);
+    let place = match position(inner.position()) {
+        Some(Position { line, column }) => format!(", line {line}, column {column}"),
+        None => String::new(),
+    };
+    Failure { message: format!("in module {module:?}{place}: {}", failure.message), ..failure }
+}
+
+/// The module in which it failed, if it was one, and where the script called into modules.
+fn module_of<'e>(mut error: &'e EvalAltResult, script: Option<&AST>) -> Option<(&'e str, Option<Position>)> {
+    // The interpreter says of a closure where it was called, not where it is from; but no two have one name.
+    let is_own = |name: &str| {
+        name.starts_with("anon$")
+            && script.is_some_and(|script| script.iter_functions().any(|own| own.name == name))
+    };
+    let (mut module, mut called) = (None, None);
+    loop {
+        let (source, inner, at, is_own) = match error {
+            EvalAltResult::ErrorInFunctionCall(name, source, inner, at) => (source, inner, at, is_own(name)),
+            EvalAltResult::ErrorInModule(source, inner, at) => (source, inner, at, false),
+            _ => return module.map(|module| (module, called)),
+        };
+        if source.is_empty() || is_own {
+            (module, called) = (None, None);
+        } else {
+            called = called.or_else(|| position(*at));
+            module = Some(source.as_str());
+        }
+        error = inner;
+    }
+}
+
+fn of_inner(inner: &EvalAltResult, at: Option<Position>, limits: &Limits) -> Failure {
+    use EvalAltResult as E;
     let budget = |limit: &str, max: u64, text: String| Failure {
         position: at,
         limit: Some(LimitExceeded { limit: limit.to_owned(), max }),

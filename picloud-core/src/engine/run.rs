@@ -11,6 +11,7 @@ use rhai::{Dynamic, EvalAltResult, Map, Position, Scope};
 use super::budget::{Budget, Verdict};
 use super::compile::Compiled;
 use super::fiber::{self, Suspend};
+use super::import::Imports;
 use super::{ctx, failure, response};
 use crate::execution::{Answer, Failure, FailureClass, Invocation};
 use crate::held::Held;
@@ -31,6 +32,7 @@ pub(crate) struct Run {
     log: OnceCell<Arc<LogBuffer>>,
     /// For reads inside functions, where the scope's constant is not visible.
     ctx: OnceCell<Dynamic>,
+    pub(super) imports: Imports,
     /// What the script held before it began, and what of it is the result.
     began: Cell<i64>,
     answered: Cell<i64>,
@@ -52,6 +54,7 @@ impl Run {
             cx: OnceCell::new(),
             log: OnceCell::new(),
             ctx: OnceCell::new(),
+            imports: Imports::default(),
             began: Cell::new(0),
             answered: Cell::new(0),
         }
@@ -137,6 +140,11 @@ impl Run {
     pub(crate) fn evaluate(&self) -> Result<Answer, Failure> {
         let engine = self.compiled.engine_for(&self.invocation);
         self.began.set(self.budget.mark());
+        if self.compiled.names.imports
+            && let Some(library) = self.compiled.library()
+        {
+            self.imports.begin(library, self.invocation.app);
+        }
         let mut scope = Scope::new();
         if self.compiled.names.ctx {
             scope.push_constant_dynamic("ctx", ctx::build(self));
@@ -145,6 +153,7 @@ impl Run {
         let mark = self.budget.mark();
         let answer = self.answer(&result);
         self.answered.set(self.budget.mark() - mark);
+        self.imports.end();
         answer
     }
 
@@ -158,7 +167,7 @@ impl Run {
             Ok(value) => response::json(value).map(Answer::Value),
             Err(error) => match failure::thrown_response(error).filter(|_| wants_response) {
                 Some(value) => response::from_value(&value).map(Answer::Response),
-                None => Err(failure::of_script(error, &self.compiled.limits)),
+                None => Err(failure::of_script(error, &self.compiled.limits, Some(&self.compiled.ast))),
             },
         }
     }

@@ -10,6 +10,7 @@ pub use record::{
     ExecutionListOptions, ExecutionLogSink, ExecutionRecord, ExecutionStatus, ExecutionStore,
     MAX_EXECUTIONS_PAGE, RequestSummary, ResponseSummary, TracingSink,
 };
+pub(crate) use types::Allowance;
 pub use types::{
     Answer, EventDelivery, Failure, FailureClass, HttpRequest, HttpResponse, Invocation, InvocationType,
     LimitExceeded, Outcome, Position,

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
@@ -145,8 +145,20 @@ pub struct Invocation {
     /// Whether a dropped future lets the script run on to its own deadline. For requests that change something
     /// and whose client has gone.
     pub detach_on_drop: bool,
+    /// What the execution that waits for this one leaves to it.
+    pub(crate) allowance: Option<Allowance>,
     /// Leaves no record: for picloud's own tests of itself.
     pub(crate) unrecorded: bool,
+}
+
+/// The part of its budget that an execution leaves to one that it waits for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Allowance {
+    pub(crate) deadline: Instant,
+    pub(crate) operations: u64,
+    pub(crate) memory: u64,
+    /// How many executions wait for this one, each for the next.
+    pub(crate) depth: u32,
 }
 
 impl Invocation {
@@ -168,6 +180,7 @@ impl Invocation {
             parent: None,
             trigger_depth: 0,
             detach_on_drop: false,
+            allowance: None,
             unrecorded: false,
         }
     }

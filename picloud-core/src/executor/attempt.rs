@@ -51,7 +51,8 @@ pub(super) fn attempt(start: Start) -> Result<Box<Outcome>, Start> {
     let started = Instant::now();
     let started_at = shared.clock.now();
     let stack_base = stack.top();
-    let budget = Budget::new(&compiled.limits, started + compiled.timeout, stack.lowest()).for_attempt();
+    let (deadline, allowance) = (started + compiled.timeout, invocation.allowance.as_ref());
+    let budget = Budget::new(&compiled.limits, allowance, deadline, stack.lowest()).for_attempt();
     let run = Run::new(budget, Held::new(compiled), invocation, Held::new(shared.clock.clone()));
     let mut fiber = Fiber::new(stack, run, Run::evaluate);
     fiber.data().budget.begin_slice(started);

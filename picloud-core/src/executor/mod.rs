@@ -15,7 +15,7 @@ use std::future::Future;
 use std::num::NonZeroUsize;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -52,6 +52,17 @@ use worker::Resident;
 pub trait Executor: fmt::Debug + Send + Sync + 'static {
     /// Runs a script.
     async fn execute(&self, invocation: Invocation) -> Outcome;
+}
+
+/// A [`LocalExecutor`] for what it holds itself, such as a function of its scripts.
+#[derive(Clone)]
+pub(crate) struct WeakExecutor(Weak<Shared>);
+
+impl WeakExecutor {
+    /// As [`LocalExecutor::run`]; `None` when the executor is gone.
+    pub(crate) fn run(&self, invocation: Invocation) -> Option<Execute> {
+        Some(Execute { state: State::New(self.0.upgrade()?, Box::new(invocation)) })
+    }
 }
 
 /// How a [`LocalExecutor`] is set up.
@@ -167,6 +178,10 @@ impl LocalExecutor {
     /// Runs a script. As [`Executor::execute`], without the box.
     pub fn run(&self, invocation: Invocation) -> Execute {
         Execute { state: State::New(self.shared.clone(), Box::new(invocation)) }
+    }
+
+    pub(crate) fn downgrade(&self) -> WeakExecutor {
+        WeakExecutor(Arc::downgrade(&self.shared))
     }
 
     /// The runtimes of the executor threads, for those who want to serve where scripts run.

@@ -53,7 +53,8 @@ impl Task {
         let started = Instant::now();
         let started_at = shared.clock.now();
         let stack_base = stack.top();
-        let budget = Budget::new(&compiled.limits, started + compiled.timeout, stack.lowest());
+        let (deadline, allowance) = (started + compiled.timeout, invocation.allowance.as_ref());
+        let budget = Budget::new(&compiled.limits, allowance, deadline, stack.lowest());
         let run = Run::new(budget, compiled, invocation, clock);
         let fiber = Fiber::new(stack, run, Run::evaluate);
         Task {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::*;
+use crate::engine::cache::Compiler;
 use crate::engine::compile::Toolbox;
 use crate::engine::{Limits, ScriptModule};
 use crate::execution::{HttpRequest, HttpResponse};
@@ -15,9 +16,13 @@ use crate::{AppId, CallCx, ScriptId, SystemClock};
 static ALLOCATOR: crate::alloc::CountingAllocator = crate::alloc::CountingAllocator::system();
 
 pub(crate) fn executor_with(limits: Limits, gate: GateConfig, modules: Vec<ScriptModule>) -> LocalExecutor {
-    let toolbox = Arc::new(Toolbox::new(limits, modules).unwrap());
+    executor_of(Toolbox::new(limits, modules).unwrap(), gate)
+}
+
+pub(crate) fn executor_of(toolbox: Toolbox, gate: GateConfig) -> LocalExecutor {
+    let toolbox = Arc::new(toolbox);
     let size = NonZeroUsize::new(256).unwrap();
-    let cache = Arc::new(ScriptCache::new(toolbox, size, Handle::current()));
+    let cache = Arc::new(ScriptCache::new(toolbox, size, Compiler::new(Handle::current())));
     let config = ExecutorConfig { threads: NonZeroUsize::new(2).unwrap(), gate };
     LocalExecutor::start(
         config,

@@ -22,7 +22,9 @@ use crate::pubsub::Topic;
 use crate::queue::{QueueName, SendOptions};
 use crate::route::{DispatchMode, RouteMatch, normalize_path};
 use crate::script::deploy::Deployer;
-use crate::script::{Bundle, DeployError, DeployReport, Owner, ScriptRecord};
+use crate::script::{
+    Bundle, DeployError, DeployReport, Owner, ScriptKind, ScriptName, ScriptRecord, is_module,
+};
 use crate::trigger::{Registrant, RetryPolicy, TriggerKind, TriggerRecord};
 use crate::{
     AppId, CallCx, CxInner, Error, ErrorKind, EventId, ExecutionId, Json, RequestId, Result, Services,
@@ -92,6 +94,16 @@ impl App {
         Ok(Script { app: self.clone(), record })
     }
 
+    /// The scripts that import a module by name, in order of their names. A name that the app does not have is fine: these
+    /// are then the scripts that wait for it.
+    ///
+    /// # Errors
+    /// `app.not_found`.
+    pub fn importers(&self, module: &str) -> Result<Vec<ScriptName>> {
+        let importers = self.state()?.importers(module);
+        Ok(importers.iter().map(|script| script.name.clone()).collect())
+    }
+
     /// Gives a script limits of its own, within the instance's [ceiling](crate::PicloudConfig::ceiling). Makes a new
     /// version; deploying the script again keeps them.
     ///
@@ -130,7 +142,7 @@ impl App {
     /// up at each run.
     ///
     /// # Errors
-    /// `script.not_found`, `trigger.unknown_kind`, `trigger.invalid_retry`, those of
+    /// `script.not_found`, `script.is_module`, `trigger.unknown_kind`, `trigger.invalid_retry`, those of
     /// [`CronTrigger::check`](crate::trigger::CronTrigger::check), `forbidden` when the registrant may not manage
     /// triggers of this app; those of the backend.
     pub async fn create_trigger(
@@ -170,9 +182,13 @@ impl App {
                 )
                 .with("trigger", taken.id));
             }
+            let target = target.ok_or_else(|| no_such_script(script))?;
+            if target.kind == ScriptKind::Module {
+                return Err(is_module(&target.name));
+            }
             Ok(vec![CatalogChange::PutTrigger(TriggerRecord {
                 id,
-                script: target.ok_or_else(|| no_such_script(script))?.id,
+                script: target.id,
                 kind: kind.clone(),
                 enabled: true,
                 dispatch_mode: DispatchMode::Async,
@@ -558,7 +574,11 @@ impl Script {
         Invocation::new(self.app.id, self.record.clone())
     }
 
-    /// Runs the script, whatever it comes to.
+    fn check_kind(&self) -> Result<()> {
+        if self.record.kind == ScriptKind::Module { Err(is_module(&self.record.name)) } else { Ok(()) }
+    }
+
+    /// Runs the script, whatever it comes to. A module comes to a failure of class `compile`.
     pub async fn execute(&self, invocation: Invocation) -> Outcome {
         self.app.cloud.executor().run(invocation).await
     }
@@ -566,8 +586,9 @@ impl Script {
     /// Runs the script with a payload, its `ctx.request.body`, and reads its answer.
     ///
     /// # Errors
-    /// `script.failed` with the failure as its source, `json.mismatch` when the answer has another shape.
+    /// `script.failed` with the failure as its source, `script.is_module`, `json.mismatch` when the answer has another shape.
     pub async fn call<T: DeserializeOwned>(&self, payload: &(impl Serialize + ?Sized)) -> Result<T> {
+        self.check_kind()?;
         let payload = Json::from_value(payload)?;
         let outcome = self.execute(self.invocation().payload(payload)).await;
         match outcome.result {
@@ -580,8 +601,9 @@ impl Script {
     /// Runs the script with a request, as if a route had matched it.
     ///
     /// # Errors
-    /// `script.failed` with the failure as its source.
+    /// `script.failed` with the failure as its source, `script.is_module`.
     pub async fn request(&self, request: HttpRequest) -> Result<HttpResponse> {
+        self.check_kind()?;
         let outcome = self.execute(self.invocation().request(request)).await;
         match outcome.result {
             #[cfg(feature = "files")]

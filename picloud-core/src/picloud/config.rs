@@ -25,6 +25,8 @@ pub struct PicloudConfig {
     pub executor: ExecutorConfig,
     /// Compiled scripts kept. Default: 256, and at most 64 MiB.
     pub script_cache_size: NonZeroUsize,
+    /// Compiled modules kept. Default: 512, and at most 64 MiB.
+    pub module_cache_size: NonZeroUsize,
     /// Retries and depth of events.
     pub triggers: TriggerConfig,
     /// How events are dispatched.
@@ -50,6 +52,7 @@ impl Default for PicloudConfig {
             ceiling: SandboxCeiling::default(),
             executor: ExecutorConfig::default(),
             script_cache_size: NonZeroUsize::new(256).unwrap_or(NonZeroUsize::MIN),
+            module_cache_size: NonZeroUsize::new(512).unwrap_or(NonZeroUsize::MIN),
             triggers: TriggerConfig::default(),
             dispatcher: DispatcherConfig::default(),
             #[cfg(feature = "files")]
@@ -65,7 +68,7 @@ impl Default for PicloudConfig {
 impl PicloudConfig {
     /// The defaults, changed by `PICLOUD_SANDBOX_MAX_…` (the ceiling), `PICLOUD_MAX_TRIGGER_DEPTH`,
     /// `PICLOUD_TRIGGER_RETRY_…`, `PICLOUD_{DEAD_LETTER,EXECUTION}_RETENTION_DAYS`, `PICLOUD_FILES_ROOT`,
-    /// `PICLOUD_SCRIPT_CACHE_SIZE` and `PICLOUD_PUBLIC_BASE_URL`. An invalid value is warned about by name and skipped.
+    /// `PICLOUD_SCRIPT_CACHE_SIZE`, `PICLOUD_MODULE_CACHE_SIZE` and `PICLOUD_PUBLIC_BASE_URL`. An invalid value is warned about by name and skipped.
     pub fn from_env() -> Self {
         let mut config = PicloudConfig {
             ceiling: SandboxCeiling::from_env(),
@@ -77,6 +80,9 @@ impl PicloudConfig {
         };
         if let Some(size) = env::parsed("PICLOUD_SCRIPT_CACHE_SIZE", "a whole number of at least 1") {
             config.script_cache_size = size;
+        }
+        if let Some(size) = env::parsed("PICLOUD_MODULE_CACHE_SIZE", "a whole number of at least 1") {
+            config.module_cache_size = size;
         }
         config.public_base_url =
             env::parsed::<String>("PICLOUD_PUBLIC_BASE_URL", "a URL").filter(|url| !url.is_empty());

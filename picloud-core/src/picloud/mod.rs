@@ -23,8 +23,9 @@ pub use sweep::RetentionConfig;
 use crate::app::{AppRecord, AppResolver, AppSlug, AppState, Apps};
 use crate::authz::{Principal, PrincipalResolver};
 use crate::backend::Backend;
-use crate::engine::cache::ScriptCache;
+use crate::engine::cache::{Compiler, ScriptCache};
 use crate::engine::compile::Toolbox;
+use crate::engine::library::Library;
 use crate::engine::{Reference, SDK_VERSION, ScriptModule};
 use crate::execution::{ExecutionLog, ExecutionLogSink};
 use crate::executor::LocalExecutor;
@@ -32,6 +33,7 @@ use crate::executor::LocalExecutor;
 use crate::files::{BlobStore, Files};
 use crate::guard::{self, Door, FanoutSource};
 use crate::outbox::{Courier, Dispatcher};
+use crate::script::invoke::{self, Invoker};
 use crate::services::Services;
 use crate::{AppId, Error, ErrorKind, Result, alloc};
 
@@ -179,6 +181,7 @@ impl PicloudBuilder {
         #[cfg(feature = "files")]
         let files = Files::new(services.files.clone(), blobs.clone(), config.files.max_file_bytes);
         let control = Control::start()?;
+        let invoker = Arc::new(Invoker::default());
         let mut modules = vec![
             crate::log::script_module(),
             crate::kv::script_module(services.kv.clone()),
@@ -188,13 +191,16 @@ impl PicloudBuilder {
             crate::dead_letters::script_module(self.backend.outbox()),
             #[cfg(feature = "files")]
             crate::files::script_module(files.clone()),
+            invoke::module(invoker.clone()),
         ];
         #[cfg(feature = "utilities")]
         modules.extend(crate::utilities::script_modules(control.handle()));
         modules.extend(self.modules);
         let reference = Reference::of(&modules);
-        let toolbox = Arc::new(Toolbox::new(config.limits.clone(), modules)?);
-        let cache = Arc::new(ScriptCache::new(toolbox, config.script_cache_size, control.handle().clone()));
+        let compiler = Compiler::new(control.handle().clone());
+        let library = Library::new(apps.clone(), config.module_cache_size, compiler.clone());
+        let toolbox = Toolbox::new(config.limits.clone(), modules)?.with_library(library);
+        let cache = Arc::new(ScriptCache::new(Arc::new(toolbox), config.script_cache_size, compiler));
         let sink = self.sink.unwrap_or_else(|| self.backend.executions());
         control.spawn_writer(log.clone(), sink);
         control.spawn(apps.clone().follow(control.ending()));
@@ -215,6 +221,7 @@ impl PicloudBuilder {
         ));
         let executor =
             LocalExecutor::start(config.executor.clone(), cache.clone(), clock.clone(), log.clone())?;
+        invoker.connect(apps.clone(), executor.downgrade());
         let courier = Courier {
             apps: apps.clone(),
             executor: executor.clone(),

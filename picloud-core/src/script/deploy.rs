@@ -3,16 +3,18 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use super::advice::Advice;
 use super::bundle::{Bundle, File};
 use super::directive::{self, Directives, RouteDirective};
 use super::{
-    Change, DeployError, DeployProblem, DeployReport, DeployedRoute, DeployedTrigger, Owner, ScriptKind,
-    ScriptName, ScriptRecord,
+    Change, DeployError, DeployProblem, DeployReport, DeployedRoute, DeployedTrigger, ModuleName, Owner,
+    ScriptImports, ScriptKind, ScriptName, ScriptRecord,
 };
 use crate::app::Apps;
 use crate::catalog::{AppSnapshot, Catalog, CatalogChange};
 use crate::engine::ScriptSandbox;
 use crate::engine::cache::ScriptCache;
+use crate::engine::outline::Outline;
 use crate::execution::{Failure, FailureClass, Position};
 use crate::guard::{ATTEMPTS, app_busy, no_such_app};
 use crate::outbox::Fanout;
@@ -22,9 +24,17 @@ use crate::trigger::{Registrant, RetryPolicy, TriggerKind, TriggerRecord};
 use crate::{AppId, Clock, Error, RouteId, ScriptId, Timestamp, TriggerId};
 
 /// A file that was read and found right.
-struct Checked<'a> {
-    file: &'a File,
-    directives: Directives,
+pub(super) struct Checked<'a> {
+    pub(super) file: &'a File,
+    pub(super) directives: Directives,
+    /// Which other scripts it names.
+    pub(super) outline: Outline,
+}
+
+impl Checked<'_> {
+    pub(super) fn kind(&self) -> ScriptKind {
+        if self.directives.is_module { ScriptKind::Module } else { ScriptKind::Endpoint }
+    }
 }
 
 /// Where deployments go, and what checks them.
@@ -51,7 +61,7 @@ impl Deployer<'_> {
                 Err(error) if Fanout::is_stale(&error) => continue,
                 Err(error) => return Err(error.into()),
                 Ok(revision) => {
-                    self.warm(&plan.changes).await;
+                    self.warm(app, &plan.changes).await;
                     let mut report = DeployReport { revision, ..plan.report };
                     if let Err(error) = self.apps.reload(app).await {
                         // It is stored: to answer an error would be to say that nothing has changed.
@@ -78,29 +88,54 @@ impl Deployer<'_> {
                 code: mistake.code.into_owned(),
                 message: mistake.message,
             }));
+            let mut this = Checked { file, directives, outline: Outline::default() };
+            if this.kind() == ScriptKind::Module {
+                let wrong = ModuleName::new(file.name.as_str()).and_then(|name| self.check_reserved(&name));
+                problems.extend(wrong.err().map(|error| of_file(file, &error)));
+            }
             let known = live.as_ref().and_then(|live| live.script(file.name.as_str()));
-            if known.is_none_or(|known| *known.source != *file.source) {
-                match self.cache.check_source(file.source.clone(), ScriptKind::Endpoint).await {
-                    Ok(()) => {}
+            let is_new = known.is_none_or(|known| *known.source != *file.source);
+            // One that is as it was is compiled again only if it may name others.
+            if is_new || ["import", "invoke"].iter().any(|word| file.source.contains(word)) {
+                match self.cache.check_source(file.source.clone(), this.kind()).await {
+                    Ok(outline) => this.outline = outline,
                     Err(failure) if failure.class == FailureClass::Compile => {
                         problems.push(of_compiler(file, failure))
                     }
                     Err(failure) => return Err(DeployError::Failed(Error::internal(failure.to_string()))),
                 }
             }
-            checked.push(Checked { file, directives });
+            checked.push(this);
         }
         if problems.is_empty() { Ok(checked) } else { Err(DeployError::Invalid(problems)) }
     }
 
+    /// A module may not be named like what scripts reach through `name::` anyway.
+    fn check_reserved(&self, name: &ModuleName) -> Result<(), Error> {
+        if self.cache.reserved_names().all(|reserved| reserved != name.as_str()) {
+            return Ok(());
+        }
+        let text = format!("{:?} is the name of a module that every script has", name.as_str());
+        Err(Error::invalid("module.reserved_name", text))
+    }
+
     /// Compiles what is about to go live, so that the first request does not.
-    async fn warm(&self, changes: &[CatalogChange]) {
+    async fn warm(&self, app: AppId, changes: &[CatalogChange]) {
         for change in changes {
             if let CatalogChange::PutScript(script) = change {
                 // It compiled a moment ago; if it does not now, its first request tells.
-                drop(self.cache.get(&Arc::new(script.clone())).await);
+                self.cache.warm(app, &Arc::new(script.clone())).await;
             }
         }
+    }
+}
+
+fn of_file(file: &File, error: &Error) -> DeployProblem {
+    DeployProblem {
+        file: file.path.clone(),
+        position: None,
+        code: error.code().to_owned(),
+        message: error.message().to_owned(),
     }
 }
 
@@ -196,13 +231,23 @@ impl<'a> Plan<'a> {
             CatalogChange::DeleteScript(_) => 0,
             CatalogChange::DeleteRoute(_) | CatalogChange::DeleteTrigger(_) => 1,
             CatalogChange::PutScript(_) => 2,
-            CatalogChange::PutRoute(_) | CatalogChange::PutTrigger(_) => 3,
+            CatalogChange::PutRoute(_) | CatalogChange::PutTrigger(_) | CatalogChange::PutImports(_) => 3,
         });
+        let advice = Advice::new(snapshot, &gone, checked);
+        self.problems.extend(advice.problems());
+        let mut report = std::mem::take(&mut self.report);
+        report.warnings.extend(advice.warnings(&report, &self.routes, checked));
+        self.report = report;
         if self.problems.is_empty() { Ok(self) } else { Err(DeployError::Invalid(self.problems)) }
     }
 
     fn script(&mut self, checked: &'a Checked<'a>, existing: Option<&ScriptRecord>) {
-        let Checked { file, directives } = checked;
+        let Checked { file, directives, .. } = checked;
+        if let Some(old) = existing
+            && checked.kind() == ScriptKind::Module
+        {
+            self.check_unused(file, old);
+        }
         let record = match existing {
             Some(old) if *old.source == *file.source && old.timeout_seconds == directives.timeout_seconds => {
                 self.report.unchanged.push(file.name.clone());
@@ -211,6 +256,7 @@ impl<'a> Plan<'a> {
             Some(old) => {
                 let new = ScriptRecord {
                     source: file.source.as_str().into(),
+                    kind: checked.kind(),
                     version: old.version + 1,
                     timeout_seconds: directives.timeout_seconds,
                     updated_at: self.now,
@@ -224,7 +270,7 @@ impl<'a> Plan<'a> {
                 let new = ScriptRecord {
                     id: ScriptId::new(),
                     name: file.name.clone(),
-                    kind: ScriptKind::Endpoint,
+                    kind: checked.kind(),
                     source: file.source.as_str().into(),
                     version: 1,
                     sandbox: ScriptSandbox::default(),
@@ -238,6 +284,7 @@ impl<'a> Plan<'a> {
                 new
             }
         };
+        self.imports(checked, record.id);
         let mut old: Vec<&RouteRecord> = self
             .snapshot
             .routes
@@ -254,17 +301,35 @@ impl<'a> Plan<'a> {
             self.tell(gone, &record.name, Change::Removed);
         }
         self.triggers(file, directives, &record);
-        let has_route = self.routes.iter().any(|(route, _)| route.script == record.id);
-        let by_others = self.snapshot.triggers.iter();
-        let has_trigger = !directives.triggers.is_empty()
-            || by_others
-                .filter(|trigger| trigger.owner != Owner::Directive)
-                .any(|trigger| trigger.script == record.id);
-        if !has_route && !has_trigger {
-            self.report.warnings.push(format!(
-                "{}: no route and no trigger leads to it; only a call by the host or by its id runs it",
-                file.path
-            ));
+    }
+
+    /// A script with routes or triggers that this folder does not take away cannot become a module.
+    fn check_unused(&mut self, file: &File, script: &ScriptRecord) {
+        let routes = self.routes.iter().filter(|(route, _)| route.script == script.id).count();
+        let stays =
+            |trigger: &&TriggerRecord| trigger.script == script.id && trigger.owner != Owner::Directive;
+        let triggers = self.snapshot.triggers.iter().filter(stays).count();
+        if routes + triggers > 0 {
+            self.problems.push(DeployProblem {
+                file: file.path.clone(),
+                position: None,
+                code: "script.in_use".into(),
+                message: format!(
+                    "it cannot become a module: routes that this folder did not make lead to it: {routes}, triggers: \
+                     {triggers}"
+                ),
+            });
+        }
+    }
+
+    /// Says what a script imports, if that was not known.
+    fn imports(&mut self, checked: &Checked<'_>, script: ScriptId) {
+        // What is no name of a module is none of a script's either.
+        let names = checked.outline.imports.iter().filter_map(|import| ModuleName::new(&import.name).ok());
+        let imports = ScriptImports::new(script, names);
+        let known = self.snapshot.imports.iter().find(|known| known.script == script);
+        if known.map_or(!imports.modules.is_empty(), |known| *known != imports) {
+            self.changes.push(CatalogChange::PutImports(imports));
         }
     }
 

@@ -18,6 +18,8 @@ pub(crate) struct Directives {
     pub(crate) routes: Vec<RouteDirective>,
     pub(crate) triggers: Vec<TriggerDirective>,
     pub(crate) timeout_seconds: Option<u32>,
+    /// Whether the script is a module.
+    pub(crate) is_module: bool,
 }
 
 /// `//! route METHOD [HOST]/PATH`.
@@ -48,7 +50,7 @@ pub(crate) struct Mistake {
 }
 
 /// Words that begin a directive of a later version: named so that nobody searches for a typing error.
-const LATER: [&str; 2] = ["module", "every"];
+const LATER: [&str; 1] = ["every"];
 
 /// Sources of events of a later version.
 const LATER_SOURCES: [&str; 1] = ["email"];
@@ -58,6 +60,8 @@ const LATER_SOURCES: [&str; 1] = ["email"];
 pub(crate) fn parse(source: &str) -> (Directives, Vec<Mistake>) {
     let (mut directives, mut mistakes) = (Directives::default(), Vec::new());
     let mut at_top = true;
+    // What a module cannot have, with its place.
+    let mut of_endpoint: Vec<(String, Position)> = Vec::new();
     for (index, text) in source.lines().enumerate() {
         let mut line = Line::new(index, text);
         let Some(rest) = text.trim_start().strip_prefix("//!") else {
@@ -67,7 +71,7 @@ pub(crate) fn parse(source: &str) -> (Directives, Vec<Mistake>) {
         };
         line.skip_to(rest);
         let Some(word) = line.next() else { continue };
-        let known = matches!(word.text, "route" | "on" | "cron" | "queue" | "timeout");
+        let known = matches!(word.text, "route" | "on" | "cron" | "queue" | "timeout" | "module");
         if !at_top {
             // Below the top it is a comment like any other, but for one that would have been followed.
             if known {
@@ -78,7 +82,17 @@ pub(crate) fn parse(source: &str) -> (Directives, Vec<Mistake>) {
             }
             continue;
         }
+        if known && word.text != "module" {
+            of_endpoint.push((word.text.to_owned(), word.at));
+        }
         let read = match word.text {
+            "module" if directives.is_module => {
+                Err(word.mistake("directive.repeated", "the script says so already"))
+            }
+            "module" => {
+                directives.is_module = true;
+                Ok(())
+            }
             "route" => route(&mut line, &word).map(|route| directives.routes.push(route)),
             "on" | "cron" | "queue" => {
                 let read = match word.text {
@@ -108,7 +122,7 @@ pub(crate) fn parse(source: &str) -> (Directives, Vec<Mistake>) {
             other => Err(word.mistake(
                 "directive.unknown",
                 format!(
-                    "{other:?} is not a directive; there are route, on, cron, queue and timeout (a comment begins with //)"
+                    "{other:?} is not a directive; there are route, on, cron, queue, timeout and module (a comment begins with //)"
                 ),
             )),
         };
@@ -120,6 +134,14 @@ pub(crate) fn parse(source: &str) -> (Directives, Vec<Mistake>) {
             )),
         });
         mistakes.extend(read.err());
+    }
+    if directives.is_module {
+        mistakes.extend(of_endpoint.into_iter().map(|(word, at)| Mistake {
+            at,
+            code: "script.is_module".into(),
+            message: format!("a module is imported by other scripts, not run: it has no {word:?}"),
+        }));
+        mistakes.sort_by_key(|mistake| (mistake.at.line, mistake.at.column));
     }
     (directives, mistakes)
 }
@@ -430,6 +452,21 @@ mod tests {
         assert_eq!(mistake("//! every 5s"), (1, 5, "directive.unavailable".to_owned()));
         assert_eq!(mistake("//! on dead_letter comet"), (1, 20, "trigger.invalid_source".to_owned()));
         assert_eq!(mistake("let x = 1;\n//! route GET /x"), (2, 5, "directive.misplaced".to_owned()));
+    }
+
+    #[test]
+    fn a_module_says_so_and_has_nothing_that_runs_it() {
+        let (found, mistakes) = parse("// Prices.\n//! module\nfn f() { }");
+        assert_eq!((found.is_module, mistakes), (true, vec![]));
+        let of = |source| parse(source).1.into_iter().map(|m| (m.at.line, m.code)).collect::<Vec<_>>();
+        assert_eq!(of("//! module\n//! route GET /a"), [(2, "script.is_module".into())]);
+        assert_eq!(
+            of("//! on kv a\n//! cron @daily\n//! timeout 3\n//! module"),
+            [(1, "script.is_module".into()), (2, "script.is_module".into()), (3, "script.is_module".into())]
+        );
+        assert_eq!(of("//! module\n//! module"), [(2, "directive.repeated".into())]);
+        assert_eq!(of("//! module prices"), [(1, "directive.unexpected".into())]);
+        assert_eq!(of("let x = 1;\n//! module"), [(2, "directive.misplaced".into())]);
     }
 
     #[test]

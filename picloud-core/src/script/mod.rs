@@ -2,12 +2,18 @@
 //!
 //! Lacks `suite`: its storage is part of the [catalog](crate::catalog).
 
+mod advice;
 mod bundle;
 pub(crate) mod deploy;
 mod directive;
+mod graph;
+pub(crate) mod invoke;
+mod module;
 mod report;
 mod types;
 
 pub use bundle::Bundle;
+pub(crate) use module::is_module;
+pub use module::{MAX_IMPORT_DEPTH, MAX_MODULE_NAME, ModuleName, ScriptImports};
 pub use report::{Change, DeployError, DeployProblem, DeployReport, DeployedRoute, DeployedTrigger};
 pub use types::{MAX_SOURCE_BYTES, Owner, ScriptKind, ScriptName, ScriptRecord};

@@ -13,6 +13,7 @@ mod cycles;
 mod identity;
 mod kv;
 mod memory;
+mod modules;
 mod natives;
 mod output;
 mod parser;

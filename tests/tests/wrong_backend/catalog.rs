@@ -8,13 +8,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use picloud_core::app::{AppRecord, AppSlug};
 use picloud_core::catalog::CatalogChange::{
-    DeleteRoute, DeleteScript, DeleteTrigger, PutRoute, PutScript, PutTrigger,
+    DeleteRoute, DeleteScript, DeleteTrigger, PutImports, PutRoute, PutScript, PutTrigger,
 };
 use picloud_core::catalog::{
     AppSnapshot, Catalog, CatalogChange, name_taken, no_such_script, stale_revision,
 };
 use picloud_core::outbox::Revision;
-use picloud_core::script::{ScriptName, ScriptRecord};
+use picloud_core::script::{ScriptImports, ScriptName, ScriptRecord};
 use picloud_core::{AppId, Error, Result, RouteId, ScriptId, TriggerId, async_trait};
 use tokio::sync::watch;
 
@@ -104,6 +104,42 @@ impl WrongCatalog {
             {
                 changes.extend(app.routes.iter().map(|route| DeleteRoute(route.id)));
                 changes.extend(app.triggers.iter().map(|trigger| DeleteTrigger(trigger.id)));
+            }
+            Some(Wrong::ImportsAddUp) => changes.iter_mut().for_each(|change| {
+                if let PutImports(imports) = change {
+                    let known = app.imports.iter().filter(|known| known.script == imports.script);
+                    let both = known.flat_map(|known| &known.modules).chain(&imports.modules).cloned();
+                    *imports = ScriptImports::new(imports.script, both);
+                }
+            }),
+            Some(Wrong::DeletingAScriptRemovesAllImports)
+                if changes.iter().any(|change| matches!(change, DeleteScript(_))) =>
+            {
+                let nothing = |imports: &ScriptImports| PutImports(ScriptImports::new(imports.script, []));
+                changes.extend(app.imports.iter().map(nothing));
+            }
+            Some(Wrong::ImportsGoWithTheModule) => {
+                let gone = |name: &str| {
+                    changes.iter().any(|change| {
+                        let script = app.scripts.iter().find(|script| script.name.as_str() == name);
+                        matches!((change, script), (DeleteScript(id), Some(script)) if script.id == *id)
+                    })
+                };
+                let mut kept = Vec::new();
+                for imports in &app.imports {
+                    let modules = imports.modules.iter().filter(|module| !gone(module.as_str())).cloned();
+                    kept.push(PutImports(ScriptImports::new(imports.script, modules)));
+                }
+                changes.extend(kept);
+            }
+            Some(Wrong::NewVersionsImportNothing) => {
+                let ids: Vec<_> = app.imports.iter().map(|imports| imports.script).collect();
+                let put = |id: &ScriptId| {
+                    changes.iter().any(|change| matches!(change, PutScript(script) if script.id == *id))
+                };
+                let forgotten: Vec<_> =
+                    ids.into_iter().filter(put).map(|id| PutImports(ScriptImports::new(id, []))).collect();
+                changes.extend(forgotten);
             }
             Some(Wrong::TheFirstRouteStays) => changes.retain(|change| match change {
                 PutRoute(route) => app.routes.iter().all(|known| known.id != route.id),
@@ -217,6 +253,20 @@ impl WrongCatalog {
                 changes.retain(|change| !matches!(change, PutTrigger(_)));
                 return self.inner.apply(id, &changes, app.revision).await;
             }
+            Some(Wrong::DanglingImportsAreDropped) if error.code() == "import.no_such_script" => {
+                let mut changes = changes.to_vec();
+                changes.retain(|change| !matches!(change, PutImports(_)));
+                return self.inner.apply(id, &changes, app.revision).await;
+            }
+            Some(Wrong::ImportsAreToldFirst) => {
+                let imports = changes.iter().find_map(|change| match change {
+                    PutImports(imports) => Some(imports.script),
+                    _ => None,
+                });
+                if let Some(script) = imports {
+                    return Err(no_such_script("import", script));
+                }
+            }
             Some(Wrong::TriggersAreToldFirst) => {
                 let trigger = changes.iter().find_map(|change| match change {
                     PutTrigger(trigger) => Some(trigger.script),
@@ -309,6 +359,12 @@ impl Catalog for WrongCatalog {
         }
         match answer {
             Ok(_) if self.is(Wrong::RevisionsDoNotGrow) => Ok(Revision(1)),
+            Ok(_)
+                if self.is(Wrong::ImportsMakeNoRevision)
+                    && changes.iter().all(|change| matches!(change, PutImports(_))) =>
+            {
+                Ok(expected)
+            }
             Ok(revision) => Ok(revision),
             Err(error) => self.refused(&before, &changes, error).await,
         }

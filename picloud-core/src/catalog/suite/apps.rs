@@ -35,6 +35,7 @@ async fn a_new_app_is_empty_at_revision_zero(world: World) -> Result<()> {
         scripts: vec![],
         routes: vec![],
         triggers: vec![],
+        imports: vec![],
     };
     assert_eq!(catalog.snapshot(app.id).await?, Some(wanted));
     Ok(())

@@ -6,7 +6,7 @@ use picloud_core::catalog::AppSnapshot;
 use picloud_core::engine::ScriptSandbox;
 use picloud_core::outbox::Revision;
 use picloud_core::route::RouteMethod;
-use picloud_core::script::{Owner, ScriptKind, ScriptName, ScriptRecord};
+use picloud_core::script::{Owner, ScriptImports, ScriptKind, ScriptName, ScriptRecord};
 use picloud_core::trigger::{Backoff, RetryPolicy, TriggerKind};
 use picloud_core::{AppId, Result, ScriptId, Timestamp};
 
@@ -29,6 +29,7 @@ impl WrongCatalog {
                 scripts: Vec::new(),
                 routes: Vec::new(),
                 triggers: Vec::new(),
+                imports: Vec::new(),
             }));
         };
         match self.wrong {
@@ -38,6 +39,13 @@ impl WrongCatalog {
             }
             Some(Wrong::RoutesAreListedBackwards) => found.routes.reverse(),
             Some(Wrong::TriggersAreListedBackwards) => found.triggers.reverse(),
+            Some(Wrong::ImportsAreListedBackwards) => found.imports.reverse(),
+            Some(Wrong::ImportsAreOutOfOrder) => {
+                found.imports.iter_mut().for_each(|imports| imports.modules.reverse());
+            }
+            Some(Wrong::ImportsOfNothingAreListed) => {
+                found.imports.extend(found.scripts.iter().map(|script| ScriptImports::new(script.id, [])));
+            }
             Some(Wrong::TheFirstVersionStays) => {
                 for script in &mut found.scripts {
                     let versions = self.versions_of(app, script.id).await?;

@@ -22,7 +22,8 @@ wrongs! {
         an_empty_change_set_for_another_revision_is_refused;
     AppliesStepByStep: a_change_set_with_one_wrong_step_changes_nothing
         a_refused_change_set_can_be_repaired_and_repeated a_route_may_come_before_its_script_within_a_change_set
-        a_trigger_may_come_before_its_script_within_a_change_set names_may_change_hands_within_a_change_set;
+        a_trigger_may_come_before_its_script_within_a_change_set names_may_change_hands_within_a_change_set
+        imports_may_come_before_their_script_within_a_change_set refused_imports_leave_no_trace;
     RefusedChangesMakeARevision: a_change_set_with_one_wrong_step_changes_nothing
         a_refused_change_set_can_be_repaired_and_repeated two_scripts_of_one_name_are_refused;
     DeletesLast: the_steps_take_effect_in_order steps_on_triggers_take_effect_in_order;
@@ -30,7 +31,7 @@ wrongs! {
     EmptyChangesAreNeverStale: an_empty_change_set_for_another_revision_is_refused;
     DeletingWhatIsMissingIsAnError: deleting_what_does_not_exist_is_no_error
         deleting_a_missing_trigger_is_no_error;
-    ChangesReachEveryApp: a_change_leaves_other_apps_alone;
+    ChangesReachEveryApp: a_change_leaves_other_apps_alone imports_leave_other_apps_alone;
     DeletesReachEveryApp: a_script_of_another_app_cannot_be_deleted a_route_of_another_app_cannot_be_deleted
         a_trigger_of_another_app_cannot_be_deleted;
     IdsAreUniqueAcrossApps: a_script_id_of_another_app_is_free a_trigger_id_of_another_app_is_free;
@@ -87,4 +88,18 @@ wrongs! {
         a_trigger_cannot_lead_to_a_script_of_another_app a_trigger_to_a_script_deleted_before_is_refused;
     TriggersAreToldFirst: a_missing_script_is_told_of_a_route_before_a_trigger
         a_taken_name_is_told_before_a_missing_script;
+
+    // Imports.
+    ImportsAreOutOfOrder: imports_read_back_in_order_of_their_names;
+    ImportsAreListedBackwards: imports_are_listed_by_script;
+    ImportsAddUp: imports_that_are_put_again_are_replaced a_script_that_imports_nothing_is_not_listed;
+    ImportsOfNothingAreListed: a_script_that_imports_nothing_is_not_listed;
+    DeletingAScriptRemovesAllImports: deleting_a_script_removes_its_imports_and_no_others
+        what_others_import_stays_when_a_module_goes;
+    ImportsGoWithTheModule: what_others_import_stays_when_a_module_goes;
+    NewVersionsImportNothing: a_newer_version_keeps_the_imports;
+    DanglingImportsAreDropped: imports_of_a_missing_script_are_refused
+        imports_of_a_script_deleted_before_are_refused imports_of_a_script_of_another_app_are_refused;
+    ImportsAreToldFirst: a_missing_script_is_told_of_a_trigger_before_imports refused_imports_leave_no_trace;
+    ImportsMakeNoRevision: imports_alone_make_a_greater_revision;
 }
