@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use picloud_core::outbox::{
-    Claimed, DeadLetter, DeadLetterError, DeadLetterListOptions, Outbox, OutboxRow, Resolution, Settlement,
-    Verdict, WorkerId, too_early,
+    Claimed, DeadLetter, DeadLetterError, DeadLetterListOptions, Outbox, OutboxRow, Promoted, Resolution,
+    Settlement, Verdict, WorkerId, too_early,
 };
 use picloud_core::page::{Page, clamp_page_size};
 use picloud_core::queue::{Priority, QueueKey, SendOptions};
@@ -169,12 +169,13 @@ impl Rows {
         promoted.len()
     }
 
-    fn next_due(&self, now: Timestamp) -> Option<Timestamp> {
+    /// How long until the next message has waited for long enough.
+    fn next_delay(&self, now: Timestamp) -> Option<Duration> {
         let delayed = self.rows.values().filter_map(|stored| match stored.state {
             State::Queued(at) if at > now => Some(at),
             _ => None,
         });
-        self.due.first().map(|(at, _)| *at).into_iter().chain(delayed).min()
+        delayed.min().map(|at| Duration::try_from(at.duration_since(now)).unwrap_or_default())
     }
 
     fn beat(&mut self, worker: WorkerId, now: Timestamp) -> bool {
@@ -357,17 +358,24 @@ impl Outbox for MemoryOutbox {
         Ok(())
     }
 
-    async fn promote(&self, _thoroughly: bool) -> Result<usize> {
+    async fn promote(&self, _thoroughly: bool) -> Result<Promoted> {
+        let now = self.0.clock.now();
         let mut guard = self.0.lock();
         let Tables { apps, outbox, .. } = &mut *guard;
-        Ok(outbox.promote(apps, self.0.clock.now()))
+        let count = outbox.promote(apps, now);
+        let again = outbox.next_delay(now);
+        drop(guard);
+        if count > 0 {
+            self.0.notice();
+        }
+        Ok(Promoted { count, again })
     }
 
     async fn next_due(&self) -> Result<Option<Duration>> {
         let now = self.0.clock.now();
         let tables = self.0.lock();
-        let next = tables.outbox.next_due(now);
-        Ok(next.map(|at| Duration::try_from(at.duration_since(now)).unwrap_or_default()))
+        let next = tables.outbox.due.first();
+        Ok(next.map(|(at, _)| Duration::try_from(at.duration_since(now)).unwrap_or_default()))
     }
 
     async fn waiting(&self, app: AppId, limit: usize) -> Result<Vec<OutboxRow>> {
@@ -401,12 +409,13 @@ impl Outbox for MemoryOutbox {
         Ok(tables.outbox.letters(app).filter(|letter| letter.resolution.is_none()).count() as u64)
     }
 
-    async fn replay(&self, app: AppId, id: EventId) -> Result<()> {
+    async fn replay(&self, app: AppId, id: EventId, trigger_depth: u32) -> Result<()> {
         let now = self.0.clock.now();
         let mut guard = self.0.lock();
         let Tables { apps, outbox, .. } = &mut *guard;
         let Dead { letter, queued, .. } = outbox.open(app, id)?;
-        let (row, queued) = (letter.row.clone(), queued.clone());
+        let (mut row, queued) = (letter.row.clone(), queued.clone());
+        row.trigger_depth = row.trigger_depth.max(trigger_depth);
         if !apps.get(&app).is_some_and(|app| app.has_target(row.trigger, row.script)) {
             return Err(DeadLetterError::TargetGone.into());
         }

@@ -5,14 +5,14 @@ CREATE SEQUENCE {s}.queue_position;
 ALTER TABLE {s}.outbox
     ADD COLUMN position bigint,
     ADD COLUMN priority smallint,
-    ADD COLUMN order_key text,
-    ADD COLUMN dedupe_key text;
+    ADD COLUMN order_key text COLLATE "C",
+    ADD COLUMN dedupe_key text COLLATE "C";
 ALTER TABLE {s}.dead_letters
     ADD COLUMN priority smallint,
-    ADD COLUMN order_key text;
+    ADD COLUMN order_key text COLLATE "C";
 
 -- As few as will do: every write with events opens each of them.
-CREATE INDEX outbox_queue ON {s}.outbox (app, trigger, state, priority DESC, position) WHERE position IS NOT NULL;
+CREATE INDEX outbox_queue ON {s}.outbox (state, app, trigger, priority DESC, position) WHERE position IS NOT NULL;
 CREATE INDEX outbox_delayed ON {s}.outbox (run_at) WHERE state = 3;
 CREATE INDEX outbox_key ON {s}.outbox (app, trigger, order_key, position) WHERE order_key IS NOT NULL;
 CREATE UNIQUE INDEX outbox_dedupe ON {s}.outbox (app, trigger, dedupe_key) WHERE dedupe_key IS NOT NULL;

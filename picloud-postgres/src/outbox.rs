@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use picloud_core::outbox::{
     Claimed, DeadLetter, DeadLetterError, DeadLetterListOptions, DeadLetterReason, EventKind, Outbox,
-    OutboxRow, Resolution, Settlement, Verdict, WorkerId, too_early,
+    OutboxRow, Promoted, Resolution, Settlement, Verdict, WorkerId, too_early,
 };
 use picloud_core::page::{Page, clamp_page_size};
 use picloud_core::{
@@ -125,20 +125,20 @@ impl Outbox for PostgresOutbox {
             note(&back, self.0.commit(Commit::Retry, query).await?)?;
         }
         let dead = part(|verdict| matches!(verdict, Verdict::Dead { .. }));
-        if !dead.is_empty() {
+        for dead in by_weight(&dead) {
             let tell = |settlement: &&Settlement| match &settlement.verdict {
                 Verdict::Dead { reason, error, .. } => (reason.as_str(), error.replace('\0', "\u{fffd}")),
                 _ => ("", String::new()),
             };
             let (reasons, errors): (Vec<&'static str>, Vec<String>) = dead.iter().map(tell).unzip();
             let query = || {
-                let query = sql.outbox_bury.query().bind(*worker.as_uuid()).bind(ids(&dead));
-                let query = query.bind(claims(&dead)).bind(reasons.clone()).bind(errors.clone());
-                bind_handlers(query, &dead)
+                let query = sql.outbox_bury.query().bind(*worker.as_uuid()).bind(ids(dead));
+                let query = query.bind(claims(dead)).bind(reasons.clone()).bind(errors.clone());
+                bind_handlers(query, dead)
             };
             let rows = self.0.commit(Commit::DeadLetter, query).await?;
             self.0.freed.note(&rows)?;
-            note(&dead, rows)?;
+            note(dead, rows)?;
             if dead.iter().any(|settlement| !settlement.verdict.handlers().is_empty()) {
                 self.0.notices.bump_stored();
             }
@@ -179,7 +179,7 @@ impl Outbox for PostgresOutbox {
         Ok(())
     }
 
-    async fn promote(&self, thoroughly: bool) -> Result<usize> {
+    async fn promote(&self, thoroughly: bool) -> Result<Promoted> {
         queue::promote(&self.0, thoroughly).await
     }
 
@@ -221,8 +221,9 @@ impl Outbox for PostgresOutbox {
         Ok(row.try_get::<i64, _>(0).map_err(of_database)?.unsigned_abs())
     }
 
-    async fn replay(&self, app: AppId, id: EventId) -> Result<()> {
+    async fn replay(&self, app: AppId, id: EventId, trigger_depth: u32) -> Result<()> {
         let query = self.0.sql.dead_letter_replay.query().bind(*app.as_uuid()).bind(*id.as_uuid());
+        let query = query.bind(i32::try_from(trigger_depth).unwrap_or(i32::MAX));
         self.close_letter(query).await?;
         self.0.notices.bump_stored();
         Ok(())
@@ -279,7 +280,26 @@ fn bound(statement: &Statement, row: &OutboxRow) -> Query<'static, Postgres, PgA
     query.bind(Time(row.occurred_at))
 }
 
-/// The events for those who handle dead letters: $6 to $16, each with the letter it tells of.
+/// Parts of a batch whose events for others are at most a few megabytes, or one settlement.
+fn by_weight<'a, 'b>(dead: &'a [&'b Settlement]) -> Vec<&'a [&'b Settlement]> {
+    let weight =
+        |settlement: &Settlement| settlement.verdict.handlers().first().map_or(0, |row| row.payload.len());
+    let (mut parts, mut begin, mut bytes) = (Vec::new(), 0, 0);
+    for (at, settlement) in dead.iter().enumerate() {
+        bytes += weight(settlement);
+        if bytes > MAX_TOLD_BYTES && at > begin {
+            parts.extend(dead.get(begin..at));
+            (begin, bytes) = (at, weight(settlement));
+        }
+    }
+    parts.extend(dead.get(begin..).filter(|rest| !rest.is_empty()));
+    parts
+}
+
+/// Most bytes of events for those who handle dead letters in one statement.
+const MAX_TOLD_BYTES: usize = 8 * 1024 * 1024;
+
+/// The events for those who handle dead letters: $6 to $17, each with the letter it tells of.
 pub(crate) fn bind_handlers(
     query: Query<'static, Postgres, PgArguments>,
     dead: &[&Settlement],
@@ -291,17 +311,27 @@ pub(crate) fn bind_handlers(
     fn each<T>(told: &[(Uuid, &OutboxRow)], part: impl Fn(&OutboxRow) -> T) -> Vec<T> {
         told.iter().map(|(_, row)| part(row)).collect()
     }
+    // Those who are told of one letter are told the same: once in the message is enough.
+    let mut payloads: Vec<&str> = Vec::new();
+    let numbers = told.iter().map(|(_, row)| {
+        if payloads.last() != Some(&row.payload.as_str()) {
+            payloads.push(row.payload.as_str());
+        }
+        i32::try_from(payloads.len()).unwrap_or(i32::MAX)
+    });
+    let numbers: Vec<i32> = numbers.collect();
+    let payloads: Vec<String> = payloads.into_iter().map(str::to_owned).collect();
     let query = query.bind(told.iter().map(|(letter, _)| *letter).collect::<Vec<Uuid>>());
     let query = query.bind(each(&told, |row| *row.id.as_uuid()));
     let query = query.bind(each(&told, |row| row.kind.as_str()));
     let query = query.bind(each(&told, |row| row.trigger.map(|id| *id.as_uuid())));
     let query = query.bind(each(&told, |row| *row.script.as_uuid()));
-    let query = query.bind(each(&told, |row| row.payload.as_str().to_owned()));
+    let query = query.bind(numbers);
     let query = query.bind(each(&told, |row| i32::try_from(row.trigger_depth).unwrap_or(i32::MAX)));
     let query = query.bind(each(&told, |row| *row.trace.as_uuid()));
     let query = query.bind(each(&told, |row| *row.request.as_uuid()));
     let query = query.bind(each(&told, |row| row.parent.map(|id| *id.as_uuid())));
-    query.bind(each(&told, |row| Time(row.occurred_at)))
+    query.bind(each(&told, |row| Time(row.occurred_at))).bind(payloads)
 }
 
 fn count(limit: usize) -> i64 {

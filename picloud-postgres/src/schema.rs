@@ -219,7 +219,7 @@ mod tests {
     const IMPORTS: &str = "df335e3e25fc63a54417c4569d094d67d0cf9d23d6e6c01adcb18570a5dfb9fc";
     const DOCS: &str = "f95a04d64806c50c5a15905b8a8301da048ddea9298d6b0715a7739578f1e49e";
     const FILES: &str = "8cfde03cc6e13c5bdf4ff64a6d39e870c079f657a6d4d3eda32585bf96fd0a90";
-    const QUEUE: &str = "36c5408ca39ab039b7173fe9df7d95a6d01aeab2de72b7d730322bb3449aee95";
+    const QUEUE: &str = "bbcc313e10fd8e230fb3ebe142a56101a7680e366c9944fe546678657590dc19";
     const FIRST: &str = "e86d7efc6752e1ff8ec133eacfe695fbfcced788ed8042c150e22811ecd081b3";
 
     #[test]

@@ -21,7 +21,7 @@ pub(crate) use docs::{DocsSql, Filtered};
 use docs::{docs_create, docs_delete, docs_update};
 use files::{FILES_GET, FILES_IN_USE, FILES_LIST, files_create, files_delete, files_update};
 use kv::{COMPARE_AND_SET, DELETE, INCREMENT, SET, with_fresh};
-use queue::{DELAYED, NEXT_OF_ANY_KEY, NEXT_OF_KEYS, PROMOTE, SEND, WAITS};
+use queue::{CONSUMERS, DELAYED, KEYS, NEXT_DELAY, NEXT_OF_KEYS, PROMOTE, ROOM, SEND};
 
 /// A statement.
 #[derive(Debug, Clone)]
@@ -69,6 +69,7 @@ macro_rules! statements {
             pub(crate) fn new(schema: &SchemaName, named: bool) -> Self {
                 let fill = |text: &str| {
                     let text = text.replace("{alive}", ALIVE).replace("{fresh}", FRESH);
+                    let text = text.replace("{room}", ROOM);
                     schema.fill(&text.replace("{freed}", FREED).replace("{waiting}", WAITING)).into()
                 };
                 Sql { docs: DocsSql::new(schema, named), $($name: Statement { text: fill(&$text), named },)* }
@@ -83,9 +84,9 @@ const ALIVE: &str = "value IS NOT NULL AND (expires_at IS NULL OR expires_at > s
 /// Whether the app has the revision $4, if that matters.
 const FRESH: &str = "($4::bigint IS NULL OR EXISTS (SELECT 1 FROM {s}.apps WHERE id = $1 AND revision = $4))";
 
-/// Of a settled row of the outbox `o`, behind what key others may wait.
-const FREED: &str = "CASE WHEN o.order_key IS NOT NULL THEN o.app END AS freed_app,
-              CASE WHEN o.order_key IS NOT NULL THEN o.trigger END AS freed_trigger, o.order_key";
+/// Of a settled row of the outbox `o`: whose message it was, if it was one, and behind what key others may wait.
+const FREED: &str = "CASE WHEN o.position IS NOT NULL THEN o.app END AS freed_app,
+              CASE WHEN o.position IS NOT NULL THEN o.trigger END AS freed_trigger, o.order_key";
 
 /// The state of a row of the outbox `o` that is put back for `s.after`: messages of queues wait apart.
 const WAITING: &str = "CASE WHEN o.position IS NULL THEN 0 WHEN s.after > 0 THEN 3 ELSE 2 END";
@@ -257,11 +258,12 @@ statements! {
               ) UPDATE {s}.outbox o SET state = 1, attempt = o.attempt + 1, claim = o.claim + 1, worker = $1
               FROM due WHERE o.id = due.id RETURNING {o.row}, o.attempt, o.claim, o.run_at, o.replayed");
     queue_send = SEND;
-    queue_waits = WAITS;
+    queue_consumers = CONSUMERS;
+    queue_next_delay = NEXT_DELAY;
+    queue_keys = KEYS;
     queue_lock = "SELECT pg_advisory_xact_lock(hashtextextended('picloud queues ' || $1, 0))";
     queue_delayed = DELAYED;
     queue_next_of_keys = NEXT_OF_KEYS;
-    queue_next_of_any_key = NEXT_OF_ANY_KEY;
     queue_promote = PROMOTE;
     queue_done = "SELECT 1";
     /// As many looks into the primary key as there are rows to settle, which `ANY` asks for; so for the next two. Nothing is
@@ -276,13 +278,14 @@ statements! {
     outbox_bury = with_row("WITH gone AS (
                   DELETE FROM {s}.outbox o USING unnest($2::uuid[], $3::bigint[], $4::text[], $5::text[]) AS s (id, claim, reason, error)
                   WHERE o.id = ANY($2) AND o.id = s.id AND o.claim = s.claim AND o.worker = $1
-                  RETURNING {o.row}, o.attempt, o.claim, s.reason, s.error, o.priority, o.order_key
+                  RETURNING {o.row}, o.attempt, o.claim, s.reason, s.error, o.priority, o.position, o.order_key
               ), told AS (
                   INSERT INTO {s}.outbox ({row}, run_at)
-                  SELECT h.id, gone.app, h.kind, h.trigger, h.script, h.payload, h.trigger_depth, h.trace, h.request, h.parent, h.occurred_at, now()
-                  FROM unnest($6::uuid[], $7::uuid[], $8::text[], $9::uuid[], $10::uuid[], $11::text[], $12::integer[], $13::uuid[], $14::uuid[],
+                  SELECT h.id, gone.app, h.kind, h.trigger, h.script, ($17::text[])[h.payload_number], h.trigger_depth, h.trace, h.request, h.parent, h.occurred_at, now()
+                  FROM unnest($6::uuid[], $7::uuid[], $8::text[], $9::uuid[], $10::uuid[], $11::integer[], $12::integer[], $13::uuid[], $14::uuid[],
                       $15::uuid[], $16::timestamptz[])
-                  AS h (letter, id, kind, trigger, script, payload, trigger_depth, trace, request, parent, occurred_at) JOIN gone ON gone.id = h.letter
+                  AS h (letter, id, kind, trigger, script, payload_number, trigger_depth, trace, request, parent, occurred_at)
+                  JOIN gone ON gone.id = h.letter
               ), buried AS (
                   INSERT INTO {s}.dead_letters ({row}, attempts, claim, reason, error, died_at, priority, order_key)
                   SELECT {row}, attempt, claim, reason, error, now(), priority, order_key FROM gone
@@ -313,10 +316,8 @@ statements! {
                   UPDATE {s}.outbox o SET state = CASE WHEN position IS NULL THEN 0 ELSE 2 END, worker = NULL, run_at = now(),
                   attempt = greatest(attempt - 1, 0) WHERE worker = $1 AND state = 1
               ) DELETE FROM {s}.workers WHERE id = $1";
-    outbox_next_due = "SELECT greatest(extract(epoch FROM next.run_at - now()) * 1000000, 0)::bigint FROM (
-                  (SELECT run_at FROM {s}.outbox WHERE state = 0 ORDER BY run_at, id LIMIT 1)
-                  UNION ALL (SELECT run_at FROM {s}.outbox WHERE state = 3 ORDER BY run_at LIMIT 1)
-              ) AS next ORDER BY next.run_at LIMIT 1";
+    outbox_next_due = "SELECT greatest(extract(epoch FROM run_at - now()) * 1000000, 0)::bigint
+              FROM {s}.outbox WHERE state = 0 ORDER BY run_at, id LIMIT 1";
     outbox_waiting = with_row("SELECT {row} FROM {s}.outbox WHERE app = $1 ORDER BY id LIMIT $2");
     outbox_vacuum = "VACUUM {s}.outbox";
     dead_letters = with_row("SELECT {row}, {letter} FROM {s}.dead_letters
@@ -333,7 +334,7 @@ statements! {
                   FROM {s}.dead_letters d WHERE app = $1 AND id = $2 FOR UPDATE
               ), sent AS (
                   INSERT INTO {s}.outbox ({row}, claim, run_at, replayed, priority, order_key, state, position)
-                  SELECT {row}, claim, now(), true, priority, order_key, CASE kind WHEN 'queue' THEN 2 ELSE 0 END,
+                  SELECT id, app, kind, trigger, script, payload, greatest(trigger_depth, $3), trace, request, parent, occurred_at, claim, now(), true, priority, order_key, CASE kind WHEN 'queue' THEN 2 ELSE 0 END,
                          CASE kind WHEN 'queue' THEN nextval('{s}.queue_position') END
                   FROM letter WHERE is_open AND has_target
               ), closed AS (

@@ -6,10 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use picloud_core::app::{AppRecord, AppSlug};
-use picloud_core::outbox::{Fanout, FanoutRow, Revision, Settlement, Verdict, WorkerId};
-use picloud_core::queue::{QueueKey, QueueName, SEND, SendOptions};
+use picloud_core::outbox::{Claimed, Fanout, FanoutRow, Revision, Settlement, Verdict, WorkerId};
+use picloud_core::queue::{QueueKey, QueueName, QueueService, SEND, SendOptions};
 use picloud_core::script::Bundle;
-use picloud_core::{AppId, Backend, CallCx, Json, Picloud, PicloudConfig, ScriptId, Timestamp, TriggerId};
+use picloud_core::{
+    AppId, Backend, CallCx, EventId, Json, Picloud, PicloudConfig, ScriptId, Timestamp, TriggerId,
+};
 use picloud_postgres::{PostgresBackend, PostgresConfig, SchemaName};
 use picloud_test_postgres::{unused_schema, url};
 
@@ -25,38 +27,108 @@ async fn backends<const N: usize>() -> [PostgresBackend; N] {
     backends.try_into().unwrap()
 }
 
+/// A consumer of a new app.
+struct Consumer {
+    app: AppId,
+    cx: CallCx,
+    name: QueueName,
+    options: SendOptions,
+}
+
+impl Consumer {
+    async fn new(backend: &PostgresBackend) -> Self {
+        let app = AppId::new();
+        let slug = AppSlug::new("shop").unwrap();
+        let record = AppRecord { id: app, slug, created_at: Timestamp::UNIX_EPOCH };
+        backend.catalog().create_app(&record).await.unwrap();
+        let row = FanoutRow { op: SEND, trigger: TriggerId::new(), script: ScriptId::new() };
+        let fanout = Fanout { revision: Some(Revision(0)), rows: vec![row] };
+        let cx = CallCx::new(app).with_fanout(Arc::new(fanout));
+        let options = SendOptions::default().key(QueueKey::new("k").unwrap());
+        Consumer { app, cx, name: QueueName::new("jobs").unwrap(), options }
+    }
+
+    async fn send(&self, queue: &dyn QueueService, n: i64) -> EventId {
+        let message = Json::parse(&n.to_string()).unwrap();
+        queue.send(&self.cx, &self.name, &message, &self.options).await.unwrap().unwrap()
+    }
+}
+
+async fn worker(backend: &PostgresBackend) -> WorkerId {
+    let worker = WorkerId::new();
+    assert!(backend.outbox().beat(worker).await.unwrap());
+    worker
+}
+
+fn done(claimed: &Claimed) -> Settlement {
+    Settlement { id: claimed.row.id, claim: claimed.claim, verdict: Verdict::Done }
+}
+
 /// Whoever settled the first message of a key died before it could let the next one go.
 #[tokio::test]
 async fn what_a_process_left_behind_is_found_by_a_thorough_look() {
     let [one, two] = backends().await;
-    let app = AppId::new();
-    let slug = AppSlug::new("shop").unwrap();
-    let record = AppRecord { id: app, slug, created_at: Timestamp::UNIX_EPOCH };
-    one.catalog().create_app(&record).await.unwrap();
-    let row = FanoutRow { op: SEND, trigger: TriggerId::new(), script: ScriptId::new() };
-    let fanout = Fanout { revision: Some(Revision(0)), rows: vec![row] };
-    let cx = CallCx::new(app).with_fanout(Arc::new(fanout));
-    let (name, options) =
-        (QueueName::new("jobs").unwrap(), SendOptions::default().key(QueueKey::new("k").unwrap()));
+    let consumer = Consumer::new(&one).await;
     let mut ids = Vec::new();
     for n in 0..3 {
-        let message = Json::parse(&n.to_string()).unwrap();
-        ids.extend(one.queue().send(&cx, &name, &message, &options).await.unwrap());
+        ids.push(consumer.send(&*one.queue(), n).await);
     }
-    let (outbox, worker) = (one.outbox(), WorkerId::new());
-    outbox.beat(worker).await.unwrap();
+    let (outbox, first) = (one.outbox(), worker(&one).await);
+    outbox.promote(false).await.unwrap();
+    let claimed = outbox.claim(first, 10).await.unwrap();
+    assert_eq!((claimed.len(), claimed[0].row.id), (1, ids[0]));
+    outbox.settle(first, &[done(&claimed[0])]).await.unwrap();
+
+    let (outbox, second) = (two.outbox(), worker(&two).await);
+    assert_eq!(outbox.promote(false).await.unwrap().count, 0, "this one settled nothing");
+    assert_eq!(outbox.promote(true).await.unwrap().count, 1);
+    let claimed = outbox.claim(second, 10).await.unwrap();
+    assert_eq!((claimed.len(), claimed[0].row.id), (1, ids[1]));
+    assert_eq!(outbox.waiting(consumer.app, 10).await.unwrap().len(), 2);
+}
+
+/// It was sent before the other one, as positions go, and is seen after it.
+#[tokio::test]
+async fn a_message_that_is_committed_late_waits_for_others_of_its_key() {
+    let [one] = backends().await;
+    let consumer = Consumer::new(&one).await;
+    let transaction = one.transaction().await.unwrap();
+    let late = consumer.send(&*transaction.services().queue, 1).await;
+    let early = consumer.send(&*one.queue(), 2).await;
+    let (outbox, worker) = (one.outbox(), worker(&one).await);
     outbox.promote(false).await.unwrap();
     let claimed = outbox.claim(worker, 10).await.unwrap();
-    assert_eq!((claimed.len(), claimed[0].row.id), (1, ids[0]));
-    let done = Settlement { id: ids[0], claim: claimed[0].claim, verdict: Verdict::Done };
-    outbox.settle(worker, &[done]).await.unwrap();
+    assert_eq!((claimed.len(), claimed[0].row.id), (1, early));
+    transaction.commit().await.unwrap();
+    assert_eq!(outbox.promote(true).await.unwrap().count, 0, "the other one is handled");
+    outbox.settle(worker, &[done(&claimed[0])]).await.unwrap();
+    assert_eq!(outbox.promote(false).await.unwrap().count, 1);
+    assert_eq!(outbox.claim(worker, 10).await.unwrap()[0].row.id, late);
+}
 
-    let (outbox, worker) = (two.outbox(), WorkerId::new());
-    outbox.beat(worker).await.unwrap();
-    assert_eq!(outbox.promote(false).await.unwrap(), 0, "this one settled nothing and looks at nothing");
-    assert_eq!(outbox.promote(true).await.unwrap(), 1);
-    let claimed = outbox.claim(worker, 10).await.unwrap();
-    assert_eq!((claimed.len(), claimed[0].row.id), (1, ids[1]));
+/// More consumers, and more keys, than one call goes through.
+#[tokio::test]
+async fn every_consumer_has_its_turn() {
+    let [one] = backends().await;
+    let consumer = Consumer::new(&one).await;
+    for n in 0..450 {
+        let row = FanoutRow { op: SEND, trigger: TriggerId::new(), script: ScriptId::new() };
+        let fanout = Fanout { revision: Some(Revision(0)), rows: vec![row] };
+        let cx = CallCx::new(consumer.app).with_fanout(Arc::new(fanout));
+        let message = Json::parse(&n.to_string()).unwrap();
+        one.queue().send(&cx, &consumer.name, &message, &consumer.options).await.unwrap();
+    }
+    let (mut promoted, mut calls) = (0, 0);
+    loop {
+        let now = one.outbox().promote(true).await.unwrap();
+        promoted += now.count;
+        calls += 1;
+        if now.again.is_none() {
+            break;
+        }
+    }
+    assert_eq!(promoted, 450);
+    assert!((3..10).contains(&calls), "{calls}");
 }
 
 const WORKER: &str = r#"//! queue jobs concurrency=4

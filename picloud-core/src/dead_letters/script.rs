@@ -11,7 +11,7 @@ use crate::outbox::{
     DeadLetter, DeadLetterError, DeadLetterListOptions, DeadLetterReason, Outbox, Resolution,
 };
 use crate::page::Cursor;
-use crate::{CallCx, Error, EventId, Json, Result, ScriptId, Timestamp, TriggerId};
+use crate::{CallCx, Error, ErrorKind, EventId, Json, Result, ScriptId, Timestamp, TriggerId};
 
 /// A letter as scripts see it.
 #[derive(Serialize)]
@@ -77,7 +77,8 @@ fn id_of(text: &str) -> Result<EventId> {
 }
 
 /// The script module `dead_letters` on top of an outbox.
-pub(crate) fn module(outbox: Arc<dyn Outbox>) -> ScriptModule {
+/// An event that is sent again is one deeper than who sends it, so that letters which replay themselves come to an end.
+pub(crate) fn module(outbox: Arc<dyn Outbox>, max_depth: u32) -> ScriptModule {
     let (list, get, count, replay, close) =
         (outbox.clone(), outbox.clone(), outbox.clone(), outbox.clone(), outbox);
     ScriptModule::new("dead_letters")
@@ -115,7 +116,15 @@ pub(crate) fn module(outbox: Arc<dyn Outbox>) -> ScriptModule {
             let outbox = replay.clone();
             async move {
                 check(&cx)?;
-                outbox.replay(cx.app(), id_of(&id)?).await
+                let depth = cx.trigger_depth() + 1;
+                if depth > max_depth {
+                    return Err(Error::new(
+                        ErrorKind::Conflict,
+                        "dead_letters.too_deep",
+                        format!("{depth} events would lie between the first cause and this one, more than max_depth: {max_depth}"),
+                    ));
+                }
+                outbox.replay(cx.app(), id_of(&id)?, depth).await
             }
         })
         .async_function(
@@ -133,6 +142,6 @@ pub(crate) fn module(outbox: Arc<dyn Outbox>) -> ScriptModule {
         .about("list", "A page of letters, the newest first, at most 50: `#{ id, source, trigger_id, script_id, attempts, reason, error, first_at, last_at, resolution, resolved_at }`. Throws `forbidden`, as all of these do, unless a principal with `AppDeadLetterManage` calls: handlers of events do.")
         .about("get", "One letter with its `event`, or `()`.")
         .about("count", "How many letters are open.")
-        .about("replay", "Sends the event again, with no attempt counted, and closes the letter as `replayed`. Throws `dead_letters.not_found`, `dead_letters.already_resolved`, `dead_letters.target_gone`.")
+        .about("replay", "Sends the event again, with no attempt counted, and closes the letter as `replayed`. Throws `dead_letters.not_found`, `dead_letters.already_resolved`, `dead_letters.target_gone`, `dead_letters.too_deep`.")
         .about("resolve", "Closes a letter as `\"ignored\"` or `\"handled_by_script\"`. Throws `dead_letters.not_found`, `dead_letters.already_resolved`, `dead_letters.invalid_resolution`.")
 }

@@ -1,5 +1,6 @@
 //! From a claimed row to what becomes of it: who runs, as whom, and what the outcome means.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use crate::executor::LocalExecutor;
 use crate::ids::random_u16;
 use crate::queue::batch_payload;
 use crate::trigger::{Registrant, RetryPolicy, TriggerKind};
-use crate::{Clock, EventId, ExecutionId, metric};
+use crate::{AppId, Clock, EventId, ExecutionId, TriggerId, metric};
 
 /// How soon an event is tried again for which there was no room.
 const NO_ROOM: Duration = Duration::from_millis(100);
@@ -47,15 +48,13 @@ impl Delivery {
     }
 
     /// Takes another message of the same queue along, if one execution may handle both; else it is answered.
-    fn add(&mut self, other: Delivery, of: &Courier) -> Option<Delivery> {
-        let (Some(first), Some(next)) = (self.batch.first(), other.batch.first()) else { return Some(other) };
-        let most = of.batch_of(&first.row);
-        let bytes: usize = self.batch.iter().map(|claimed| claimed.row.payload.len()).sum();
-        let fits = self.batch.len() < most && bytes + next.row.payload.len() <= MAX_BATCH_BYTES;
-        if !fits || first.row.app != next.row.app || first.row.trigger != next.row.trigger {
+    fn add(&mut self, mut other: Delivery, most: usize) -> Option<Delivery> {
+        let bytes = |delivery: &Delivery| {
+            delivery.batch.iter().map(|claimed| claimed.row.payload.len()).sum::<usize>()
+        };
+        if self.batch.len() >= most || bytes(self) + bytes(&other) > MAX_BATCH_BYTES {
             return Some(other);
         }
-        let mut other = other;
         self.batch.append(&mut other.batch);
         None
     }
@@ -120,29 +119,38 @@ impl Courier {
     /// Puts messages together that one execution handles.
     fn batched(&self, deliveries: Vec<Delivery>) -> Vec<Delivery> {
         let mut batched: Vec<Delivery> = Vec::with_capacity(deliveries.len());
+        // The batch of each consumer that may take more.
+        let mut open: HashMap<(AppId, Option<TriggerId>), usize> = HashMap::new();
         for delivery in deliveries {
-            let of_queue = delivery.batch.first().is_some_and(|claimed| claimed.row.kind == EventKind::Queue);
-            let rest = match batched.last_mut() {
-                Some(last) if of_queue => last.add(delivery, self),
-                _ => Some(delivery),
+            let Some(first) = delivery.batch.first() else { continue };
+            let consumer = (first.row.app, first.row.trigger);
+            if first.row.kind != EventKind::Queue {
+                batched.push(delivery);
+                continue;
+            }
+            let rest = match open.get(&consumer).and_then(|at| batched.get_mut(*at)) {
+                Some(last) => last.add(delivery, self.batch_of(last)),
+                None => Some(delivery),
             };
-            batched.extend(rest);
+            if let Some(rest) = rest {
+                open.insert(consumer, batched.len());
+                batched.push(rest);
+            }
         }
         batched
     }
 
-    /// How many messages one execution handles at most.
-    fn batch_of(&self, row: &OutboxRow) -> usize {
-        self.batches(row).unwrap_or(1)
-    }
-
-    /// The same; `None` when the handler takes them one by one.
-    fn batches(&self, row: &OutboxRow) -> Option<usize> {
-        let app = self.apps.get(row.app)?;
-        match &app.trigger(row.trigger?)?.kind {
-            TriggerKind::Queue(queue) => queue.batch.and_then(|batch| usize::try_from(batch).ok()),
-            _ => None,
-        }
+    /// How many messages the execution of a delivery handles at most; 1 when the handler takes them one by one.
+    fn batch_of(&self, delivery: &Delivery) -> usize {
+        let find = || {
+            let row = &delivery.batch.first()?.row;
+            let app = self.apps.get(row.app)?;
+            match &app.trigger(row.trigger?)?.kind {
+                TriggerKind::Queue(queue) => queue.batch.and_then(|batch| usize::try_from(batch).ok()),
+                _ => None,
+            }
+        };
+        find().unwrap_or(1)
     }
 
     /// Begins one delivery after the other, on an executor thread. Most handlers end with their first turn; those that
@@ -204,7 +212,15 @@ impl Courier {
         };
         let script = app.script_by_id(row.script).ok_or_else(|| gone("its script", claimed))?;
         let mut delivery = EventDelivery::from(claimed);
-        if row.kind == EventKind::Queue && self.batches(row).is_some() {
+        let batches = match row.trigger.and_then(|id| app.trigger(id)).map(|trigger| &trigger.kind) {
+            Some(TriggerKind::Queue(queue)) => queue.batch.is_some(),
+            _ => false,
+        };
+        if !batches && !rest.is_empty() {
+            // The consumer takes them one by one since a moment ago.
+            return Err(Verdict::Release { after: Duration::ZERO });
+        }
+        if batches {
             let batch: Vec<Claimed> = std::iter::once(claimed).chain(rest).cloned().collect();
             delivery.payload = batch_payload(&batch)
                 .map_err(|error| self.give_up(claimed, DeadLetterReason::Failed, error.to_string(), None))?;
@@ -382,9 +398,13 @@ impl Courier {
         execution: Option<ExecutionId>,
     ) -> Vec<OutboxRow> {
         let row = &claimed.row;
-        let found = self.apps.get(row.app).map(|app| app.dead_letter_handlers(row)).unwrap_or_default();
+        let mut found = self.apps.get(row.app).map(|app| app.dead_letter_handlers(row)).unwrap_or_default();
         if found.is_empty() {
             return Vec::new();
+        }
+        if found.len() > MAX_HANDLERS {
+            tracing::warn!(app = %row.app, event = %row.id, handlers = found.len(), "a dead letter is told to {MAX_HANDLERS} of its handlers only");
+            found.truncate(MAX_HANDLERS);
         }
         let trigger_depth = row.trigger_depth.saturating_add(1);
         if trigger_depth > self.max_depth {
@@ -427,6 +447,9 @@ impl Courier {
 fn not_here() -> Verdict {
     Verdict::Release { after: NOT_HERE }
 }
+
+/// Most triggers that are told of one dead letter.
+const MAX_HANDLERS: usize = 16;
 
 /// Longest text of a failure that is kept with a dead letter, in bytes.
 const MAX_ERROR_BYTES: usize = 4_096;

@@ -1,9 +1,9 @@
 //! The dispatcher: claims rows that are due, has them delivered, and settles them.
 //!
-//! Four tasks on the control thread. The *claimer* takes rows as long as there is room and hands them to the executor
+//! Five tasks on the control thread. The *claimer* takes rows as long as there is room and hands them to the executor
 //! threads ([`deliver`](super::deliver)). The *completer* collects what became of them and settles in batches. The
 //! *keeper* shows that this worker is alive, and takes over from workers that are not. The *timekeeper* stores the events of
-//! [schedules](super::schedule).
+//! [schedules](super::schedule). The *promoter* makes messages of queues due.
 
 use std::future::Future;
 use std::pin::pin;
@@ -16,7 +16,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::deliver::{Courier, Delivery};
-use super::{Claimed, Outbox, Settlement, WorkerId};
+use super::{Claimed, Outbox, Promoted, Settlement, WorkerId};
 use crate::{Clock, Error, Result, Timestamp, jittered, metric};
 
 /// How events are dispatched.
@@ -82,7 +82,9 @@ pub(crate) struct Dispatcher {
     in_flight: AtomicUsize,
     /// Something was settled.
     room: Notify,
-    /// Somebody wants to know when nothing is left.
+    /// Messages of queues were settled.
+    queue_settled: Notify,
+    /// Somebody wants to know when nothing is left, or there is something to claim.
     asked: Notify,
     /// Nothing is claimed any more.
     closing: watch::Sender<bool>,
@@ -115,6 +117,7 @@ impl Dispatcher {
             worker: Mutex::new(WorkerId::new()),
             in_flight: AtomicUsize::new(0),
             room: Notify::new(),
+            queue_settled: Notify::new(),
             asked: Notify::new(),
             closing: watch::Sender::new(false),
             over: watch::Sender::new(false),
@@ -132,6 +135,7 @@ impl Dispatcher {
         if self.config.enabled {
             tasks.push(runtime.spawn(self.clone().claimer()));
             tasks.push(runtime.spawn(self.clone().completer()));
+            tasks.push(runtime.spawn(self.clone().promoter()));
             #[cfg(feature = "cron")]
             tasks.push(runtime.spawn(self.clone().timekeeper()));
             let keeper = runtime.spawn(self.clone().keeper());
@@ -199,7 +203,6 @@ impl Dispatcher {
     async fn claimer(self: Arc<Self>) {
         let mut notices = self.outbox.notices();
         let mut registered = false;
-        let mut looked_at = None;
         while !self.is_closing() {
             if !registered {
                 registered = self.register().await;
@@ -215,7 +218,6 @@ impl Dispatcher {
             let wait = if limit * 2 < self.config.batch.min(self.config.max_in_flight) {
                 None
             } else {
-                self.promote(&mut looked_at).await;
                 // This process may become another worker meanwhile; the rows belong to the one that claimed them.
                 let worker = self.worker();
                 match self.outbox.claim(worker, limit).await {
@@ -229,8 +231,16 @@ impl Dispatcher {
                             }
                             continue;
                         }
-                        if found == 0 && held == 0 {
-                            self.tell_idle();
+                        if found == 0 && held == 0 && !self.idle_wanted().is_empty() {
+                            match self.promote(true).await {
+                                Ok(Promoted { count: 0, .. }) => self.tell_idle(),
+                                Ok(_) => continue,
+                                Err(error) => {
+                                    tracing::warn!(%error, "messages of queues could not be made due; trying again");
+                                    self.rest(AFTER_FAILURE).await;
+                                    continue;
+                                }
+                            }
                         }
                         Some(self.until_due().await)
                     }
@@ -245,19 +255,64 @@ impl Dispatcher {
         self.idle_wanted().clear();
     }
 
-    /// Makes messages of queues due, if there are any queues. `looked_at` is when that was done thoroughly.
-    async fn promote(&self, looked_at: &mut Option<Timestamp>) {
-        if !self.courier.apps.any_queues() {
-            return;
+    /// Makes messages of queues due, apart from claims: a queue that takes long must not be in the way of other events.
+    async fn promoter(self: Arc<Self>) {
+        let mut notices = self.outbox.notices();
+        let mut closing = self.closing.subscribe();
+        let mut looked_at: Option<Timestamp> = None;
+        loop {
+            notices.mark_unchanged();
+            let now = self.clock.now();
+            let age = looked_at.map(|then| now.duration_since(then).unsigned_abs());
+            let thoroughly = age.is_none_or(|age| age >= self.config.poll);
+            if thoroughly {
+                looked_at = Some(now);
+            }
+            let promoted = {
+                let mut promoted = pin!(self.promote(thoroughly));
+                let mut ended = pin!(async { drop(closing.wait_for(|closing| *closing).await) });
+                std::future::poll_fn(|cx| match ended.as_mut().poll(cx) {
+                    Poll::Ready(()) => Poll::Ready(None),
+                    Poll::Pending => promoted.as_mut().poll(cx).map(Some),
+                })
+                .await
+            };
+            let Some(promoted) = promoted else { return };
+            let poll = jittered(self.config.poll);
+            let wait = match promoted {
+                Ok(promoted) => promoted.again.map_or(poll, |again| poll.min(again)),
+                Err(error) => {
+                    tracing::warn!(%error, "messages of queues could not be made due; trying again");
+                    AFTER_FAILURE
+                }
+            };
+            // What comes in a moment is done together.
+            tokio::time::sleep(self.config.linger).await;
+            let mut timer = pin!(self.clock.sleep(wait));
+            let mut noticed = pin!(notices.changed());
+            let mut settled = pin!(self.queue_settled.notified());
+            let mut ended = pin!(async { drop(closing.wait_for(|closing| *closing).await) });
+            std::future::poll_fn(|cx| {
+                let over = ended.as_mut().poll(cx).is_ready()
+                    || timer.as_mut().poll(cx).is_ready()
+                    || noticed.as_mut().poll(cx).is_ready()
+                    || settled.as_mut().poll(cx).is_ready();
+                if over { Poll::Ready(()) } else { Poll::Pending }
+            })
+            .await;
         }
-        let now = self.clock.now();
-        let thoroughly =
-            looked_at.is_none_or(|then| now.duration_since(then).unsigned_abs() >= self.config.poll);
-        match self.outbox.promote(thoroughly).await {
-            Ok(_) if thoroughly => *looked_at = Some(now),
-            Ok(_) => {}
-            Err(error) => tracing::warn!(%error, "messages of queues could not be made due; trying again"),
+    }
+
+    /// Without queues there is nothing to do, but for what a queue left that is gone.
+    async fn promote(&self, thoroughly: bool) -> Result<Promoted> {
+        if !thoroughly && !self.courier.apps.any_queues() {
+            return Ok(Promoted::default());
         }
+        let promoted = self.outbox.promote(thoroughly).await?;
+        if promoted.count > 0 {
+            self.asked.notify_one();
+        }
+        Ok(promoted)
     }
 
     fn idle_wanted(&self) -> MutexGuard<'_, Vec<oneshot::Sender<()>>> {
@@ -360,7 +415,7 @@ impl Dispatcher {
             self.settle(batch).await;
             self.in_flight.fetch_sub(settled, Ordering::AcqRel);
             if frees_queues {
-                self.asked.notify_one();
+                self.queue_settled.notify_one();
             }
             self.room.notify_one();
         }
@@ -375,20 +430,36 @@ impl Dispatcher {
             }
         }
         for (worker, settlements) in by_worker {
-            loop {
-                match self.outbox.settle(worker, &settlements).await {
-                    Ok(lost) => {
-                        for settlement in lost {
-                            metric::count!("picloud_outbox_lost_total");
-                            tracing::warn!(event = %settlement.id, "an event was taken over while its handler ran here; it runs twice");
-                        }
-                        break;
+            self.settle_all(worker, settlements).await;
+        }
+    }
+
+    /// Settles until everything is settled. What the store refuses is settled in ever smaller parts, so that one row does not
+    /// keep others.
+    async fn settle_all(&self, worker: WorkerId, settlements: Vec<Settlement>) {
+        let mut parts = vec![settlements];
+        while let Some(mut part) = parts.pop() {
+            match self.outbox.settle(worker, &part).await {
+                Ok(lost) => {
+                    for settlement in lost {
+                        metric::count!("picloud_outbox_lost_total");
+                        tracing::warn!(event = %settlement.id, "an event was taken over while its handler ran here; it runs twice");
                     }
-                    // The rows stay with this worker, and so with this process, for as long as it lives.
-                    Err(error) => {
-                        tracing::warn!(%error, events = settlements.len(), "handled events could not be settled; trying again");
-                        tokio::time::sleep(AFTER_FAILURE).await;
-                    }
+                }
+                // The rows stay with this worker, and so with this process, for as long as it lives.
+                Err(error) if error.is_retryable() => {
+                    tracing::warn!(%error, events = part.len(), "handled events could not be settled; trying again");
+                    tokio::time::sleep(AFTER_FAILURE).await;
+                    parts.push(part);
+                }
+                Err(error) if part.len() > 1 => {
+                    tracing::warn!(%error, events = part.len(), "handled events could not be settled together; trying parts of them");
+                    let rest = part.split_off(part.len() / 2);
+                    parts.extend([rest, part]);
+                }
+                Err(error) => {
+                    let event = part.first().map(|settlement| settlement.id.to_string()).unwrap_or_default();
+                    tracing::error!(%error, event, "a handled event cannot be settled; it stays with this process until it ends, and runs again then");
                 }
             }
         }

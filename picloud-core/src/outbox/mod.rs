@@ -27,7 +27,7 @@ pub use dispatcher::DispatcherConfig;
 pub use fanout::{EventSource, Fanout, FanoutRow, Revision};
 pub use types::{
     Claimed, DeadLetter, DeadLetterError, DeadLetterListOptions, DeadLetterReason, EventKind, OutboxRow,
-    Resolution, Settlement, Verdict, WorkerId,
+    Promoted, Resolution, Settlement, Verdict, WorkerId,
 };
 
 use crate::page::Page;
@@ -109,13 +109,14 @@ pub trait Outbox: Debug + Send + Sync + 'static {
     /// Ends a worker: the rows that it still has are due again, with the attempt given back.
     async fn retire(&self, worker: WorkerId) -> Result<()>;
 
-    /// Makes messages of queues due for which there is room, of whichever app; answers how many. Asked for after messages were
-    /// sent, handled or put back here or elsewhere, when delays are over, and, with `thoroughly`, now and then: a look at
-    /// what other processes may have left undone when they died.
-    async fn promote(&self, thoroughly: bool) -> Result<usize>;
+    /// Makes messages of queues due for which there is room, of whichever app. Asked for after messages were sent, handled or
+    /// put back here or elsewhere, when delays are over, and, with `thoroughly`, now and then: a look at what other
+    /// processes may have left undone when they died. A call does a bounded part of what there is to do, and tells when to
+    /// call again; dropped half way it has done nothing.
+    async fn promote(&self, thoroughly: bool) -> Result<Promoted>;
 
     /// How long until the next waiting row is due, zero if one is already; `None` when none waits. A message
-    /// of a queue counts while it waits for its time, not while it waits for room.
+    /// of a queue counts once it was promoted.
     async fn next_due(&self) -> Result<Option<Duration>>;
 
     /// The rows of an app that wait or are with a worker, at most `limit`, oldest first.
@@ -135,10 +136,12 @@ pub trait Outbox: Debug + Send + Sync + 'static {
 
     /// Sends the event of an open dead letter again: the row is due at once, with its id and no attempt counted, and the
     /// letter is [`Resolution::Replayed`]. Given up again, it becomes an open letter again.
+    /// Its depth is that of before, or `trigger_depth` if that is more: that of who asks, so that what replays itself comes to an
+    /// end.
     ///
     /// # Errors
     /// [`DeadLetterError`]; nothing changes then.
-    async fn replay(&self, app: AppId, id: EventId) -> Result<()>;
+    async fn replay(&self, app: AppId, id: EventId, trigger_depth: u32) -> Result<()>;
 
     /// Closes an open dead letter.
     ///

@@ -136,6 +136,16 @@ pub struct Claimed {
     pub replayed: bool,
 }
 
+/// What [`Outbox::promote`](super::Outbox::promote) came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Promoted {
+    /// So many messages are due now.
+    pub count: usize,
+    /// After how long there may be more to do without anything new: the next delay is over then, or there was more than one
+    /// call does. `None`: nothing is known to wait for its time.
+    pub again: Option<Duration>,
+}
+
 /// What a worker says of a row that it has.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settlement {

@@ -251,7 +251,7 @@ impl App {
     /// # Errors
     /// `dead_letters.not_found`, `dead_letters.already_resolved`, `dead_letters.target_gone`; those of the backend.
     pub async fn replay(&self, id: EventId) -> Result<()> {
-        self.cloud.backend().outbox().replay(self.id, id).await
+        self.cloud.backend().outbox().replay(self.id, id, 0).await
     }
 
     /// Closes a dead letter.

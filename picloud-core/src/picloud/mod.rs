@@ -188,7 +188,7 @@ impl PicloudBuilder {
             crate::docs::script_module(services.docs.clone()),
             crate::pubsub::script_module(services.pubsub.clone()),
             crate::queue::script_module(services.queue.clone()),
-            crate::dead_letters::script_module(self.backend.outbox()),
+            crate::dead_letters::script_module(self.backend.outbox(), config.triggers.max_depth),
             #[cfg(feature = "files")]
             crate::files::script_module(files.clone()),
             invoke::module(invoker.clone()),

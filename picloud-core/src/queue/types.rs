@@ -168,7 +168,8 @@ pub struct SendOptions {
     pub dedupe_key: Option<QueueKey>,
     /// Among the messages of its queue that wait, the one with the highest priority is handled first.
     pub priority: Priority,
-    /// Messages with the same key are handled one after the other, in the order in which they were sent. One that waits, for
+    /// Messages with the same key are handled one after the other, in the order in which they were sent (of those that were
+    /// sent at one time, or in transactions that were open at one time, in any). One that waits, for
     /// its delay or to be tried again, holds back those behind it.
     pub key: Option<QueueKey>,
 }
@@ -228,7 +229,8 @@ impl SendOptions {
 pub struct QueueTrigger {
     /// The queue.
     pub queue: QueueName,
-    /// How many of its messages are handled at one time at most, by all nodes together; 1 to [`MAX_CONCURRENCY`].
+    /// How many of its messages are handled at one time at most, by all nodes together, in however many executions; 1 to
+    /// [`MAX_CONCURRENCY`].
     pub concurrency: u32,
     /// One execution gets up to so many messages, as many as are there, in `ctx.event.queue.messages`; 1 to [`MAX_BATCH`].
     /// `None`: one message in `ctx.event.queue.message`.
@@ -263,6 +265,13 @@ impl QueueTrigger {
             Some(batch) if !(1..=MAX_BATCH).contains(&batch) => Err(Error::invalid(
                 "trigger.invalid_batch",
                 format!("the batch of a queue is 1 to {MAX_BATCH}, not {batch}"),
+            )),
+            Some(batch) if batch > self.concurrency => Err(Error::invalid(
+                "trigger.invalid_batch",
+                format!(
+                    "the batch of a queue is at most its concurrency, which counts messages: {batch} is more than {}",
+                    self.concurrency
+                ),
             )),
             _ => Ok(()),
         }
@@ -309,8 +318,8 @@ mod tests {
         for wrong in [0, 1_001] {
             assert_eq!(trigger(wrong, None).check().unwrap_err().code(), "trigger.invalid_concurrency");
         }
-        for wrong in [0, 101] {
-            assert_eq!(trigger(1, Some(wrong)).check().unwrap_err().code(), "trigger.invalid_batch");
+        for wrong in [0, 101, 8] {
+            assert_eq!(trigger(7, Some(wrong)).check().unwrap_err().code(), "trigger.invalid_batch");
         }
     }
 }

@@ -349,7 +349,11 @@ impl<'a> Plan<'a> {
             }
         }
         for wanted in new {
-            let of_kind = |trigger: &&TriggerRecord| trigger.kind.as_str() == wanted.kind.as_str();
+            // Messages of a queue wait for its trigger: it goes on only as that of the same queue.
+            let of_kind = |trigger: &&TriggerRecord| match (&trigger.kind, &wanted.kind) {
+                (TriggerKind::Queue(old), TriggerKind::Queue(new)) => old.queue == new.queue,
+                (old, new) => old.as_str() == new.as_str(),
+            };
             let changed = old.iter().position(of_kind).map(|at| old.remove(at));
             let record = match changed {
                 Some(changed) => {

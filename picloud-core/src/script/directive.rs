@@ -472,7 +472,7 @@ mod tests {
     #[test]
     fn triggers_and_async_routes_are_read() {
         let (found, mistakes) = parse(
-            "//! on kv orders:* insert,update\n//! on kv *\n//! on docs * create\n//! on files a:* delete\n//! on pubsub order.*\n//! cron \"0 30 8 * * MON-FRI\" Europe/Paris skip\n//! cron @hourly\n//! on dead_letter\n//! on dead_letter pubsub resize\n//! queue jobs\n//! queue mail batch=10 concurrency=2\n//! route POST /hook async",
+            "//! on kv orders:* insert,update\n//! on kv *\n//! on docs * create\n//! on files a:* delete\n//! on pubsub order.*\n//! cron \"0 30 8 * * MON-FRI\" Europe/Paris skip\n//! cron @hourly\n//! on dead_letter\n//! on dead_letter pubsub resize\n//! queue jobs\n//! queue mail batch=10 concurrency=20\n//! route POST /hook async",
         );
         assert_eq!(mistakes, []);
         let kinds: Vec<_> = found.triggers.iter().map(|trigger| trigger.kind.to_string()).collect();
@@ -489,7 +489,7 @@ mod tests {
                 "dead_letter *",
                 "dead_letter pubsub resize",
                 "queue jobs",
-                "queue mail concurrency=2 batch=10"
+                "queue mail concurrency=20 batch=10"
             ]
         );
         assert_eq!(found.routes[0].dispatch_mode, DispatchMode::Async);

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use picloud_core::kv::MAX_VALUE_BYTES;
 use picloud_core::outbox::{
-    Claimed, DeadLetter, DeadLetterListOptions, Outbox, OutboxRow, Resolution, Settlement, Verdict, WorkerId,
+    Claimed, DeadLetter, DeadLetterListOptions, Outbox, OutboxRow, Promoted, Resolution, Settlement, Verdict,
+    WorkerId,
 };
 use picloud_core::page::Page;
 use picloud_core::{AppId, Backend, Clock, Error, EventId, Result, Timestamp, async_trait};
@@ -276,12 +277,17 @@ impl Outbox for WrongOutbox {
         self.inner.retire(worker).await
     }
 
-    async fn promote(&self, thoroughly: bool) -> Result<usize> {
-        match self.wrong {
-            Some(Wrong::NothingIsPromoted) => Ok(0),
-            Some(Wrong::PromotedRowsAreNotCounted) => self.inner.promote(thoroughly).await.map(|_| 0),
-            _ => self.inner.promote(thoroughly).await,
+    async fn promote(&self, thoroughly: bool) -> Result<Promoted> {
+        if self.is(Wrong::NothingIsPromoted) {
+            return Ok(Promoted::default());
         }
+        let mut promoted = self.inner.promote(thoroughly).await?;
+        match self.wrong {
+            Some(Wrong::PromotedRowsAreNotCounted) => promoted.count = 0,
+            Some(Wrong::DelaysAreNotTold) => promoted.again = None,
+            _ => (),
+        }
+        Ok(promoted)
     }
 
     async fn next_due(&self) -> Result<Option<Duration>> {
@@ -383,7 +389,12 @@ impl Outbox for WrongOutbox {
         self.inner.open_dead_letters(app).await
     }
 
-    async fn replay(&self, app: AppId, id: EventId) -> Result<()> {
+    async fn replay(&self, app: AppId, id: EventId, trigger_depth: u32) -> Result<()> {
+        let trigger_depth = match self.wrong {
+            Some(Wrong::ReplayForgetsWhoAsks) => 0,
+            Some(Wrong::ReplayForgetsTheDepth) => 1_000,
+            _ => trigger_depth,
+        };
         let letter = self.inner.dead_letter(app, id).await?;
         match (self.wrong, letter) {
             (Some(Wrong::ReplayOnlyMarks), Some(_)) => {
@@ -395,19 +406,21 @@ impl Outbox for WrongOutbox {
                 self.inner.resolve(app, id, Resolution::Replayed).await?;
                 self.inner.enqueue(&OutboxRow { id: EventId::new(), ..letter.row }).await
             }
-            (Some(Wrong::ReplayNeedsNoTarget), Some(letter)) => match self.inner.replay(app, id).await {
-                Err(error) if error.code() == "dead_letters.target_gone" => {
-                    self.inner.enqueue(&letter.row).await
+            (Some(Wrong::ReplayNeedsNoTarget), Some(letter)) => {
+                match self.inner.replay(app, id, trigger_depth).await {
+                    Err(error) if error.code() == "dead_letters.target_gone" => {
+                        self.inner.enqueue(&letter.row).await
+                    }
+                    answer => answer,
                 }
-                answer => answer,
-            },
+            }
             (Some(Wrong::ReplayIsForEveryApp), None) => {
                 for app in self.apps() {
-                    drop(self.inner.replay(app, id).await);
+                    drop(self.inner.replay(app, id, trigger_depth).await);
                 }
                 Ok(())
             }
-            _ => self.inner.replay(app, id).await,
+            _ => self.inner.replay(app, id, trigger_depth).await,
         }
     }
 

@@ -56,8 +56,8 @@ pub(crate) fn from_json(json: &Json) -> Result<Dynamic> {
 /// As [`from_json`].
 pub(crate) fn from_payload(json: &Json) -> Result<Dynamic> {
     json_canonical::read(json.as_str(), |trace, deserializer| {
-        // A dead letter's holds another.
-        trace.extra_depth = 2;
+        // A dead letter's holds another, a batch holds several messages.
+        trace.extra_depth = 3;
         read::Value::new(trace).deserialize(deserializer)
     })
 }

@@ -32,6 +32,7 @@ pub(super) fn cases() -> Vec<Case> {
         an_event_whose_script_is_gone_is_not_replayed,
         an_event_whose_trigger_is_gone_is_not_replayed,
         letters_of_another_app_are_not_replayed,
+        a_replayed_event_is_as_deep_as_who_asks,
         letters_of_another_app_are_not_resolved,
         old_letters_are_forgotten_open_or_not,
         letters_are_forgotten_up_to_the_limit,
@@ -173,7 +174,7 @@ async fn a_letter_is_resolved_once(world: World) -> Result<()> {
     events.outbox.resolve(events.app, ids[0], Resolution::Ignored).await?;
     let again = events.outbox.resolve(events.app, ids[0], Resolution::HandledByScript).await;
     assert_refused(again, "dead_letters.already_resolved");
-    assert_refused(events.outbox.replay(events.app, ids[0]).await, "dead_letters.already_resolved");
+    assert_refused(events.outbox.replay(events.app, ids[0], 0).await, "dead_letters.already_resolved");
     assert_eq!(letter(&events, ids[0]).await?.resolution, Some(Resolution::Ignored));
     let unknown = events.outbox.resolve(events.app, EventId::new(), Resolution::Ignored).await;
     assert_refused(unknown, "dead_letters.not_found");
@@ -183,7 +184,7 @@ async fn a_letter_is_resolved_once(world: World) -> Result<()> {
 async fn a_replayed_event_is_due_again_as_it_was(world: World) -> Result<()> {
     let (events, ids) = with_letters(world, 1).await?;
     let row = letter(&events, ids[0]).await?.row;
-    events.outbox.replay(events.app, ids[0]).await?;
+    events.outbox.replay(events.app, ids[0], 0).await?;
     let worker = events.worker().await?;
     let claimed = events.claim(worker).await?;
     let told: Vec<_> =
@@ -194,7 +195,7 @@ async fn a_replayed_event_is_due_again_as_it_was(world: World) -> Result<()> {
 
 async fn a_replayed_letter_is_closed(world: World) -> Result<()> {
     let (events, ids) = with_letters(world, 1).await?;
-    events.outbox.replay(events.app, ids[0]).await?;
+    events.outbox.replay(events.app, ids[0], 0).await?;
     assert_eq!(letter(&events, ids[0]).await?.resolution, Some(Resolution::Replayed));
     assert_eq!(events.outbox.open_dead_letters(events.app).await?, 0);
     Ok(())
@@ -204,13 +205,13 @@ async fn a_letter_is_replayed_once(world: World) -> Result<()> {
     let (events, ids) = with_letters(world, 1).await?;
     let answers = together((0..8).map(|_| {
         let (outbox, app, id) = (events.outbox.clone(), events.app, ids[0]);
-        async move { Ok(outbox.replay(app, id).await.is_ok()) }
+        async move { Ok(outbox.replay(app, id, 0).await.is_ok()) }
     }))
     .await?;
     assert_eq!(answers.iter().filter(|is_done| **is_done).count(), 1, "{answers:?}");
     assert_eq!(events.waiting().await?, ids);
-    assert_refused(events.outbox.replay(events.app, ids[0]).await, "dead_letters.already_resolved");
-    assert_refused(events.outbox.replay(events.app, EventId::new()).await, "dead_letters.not_found");
+    assert_refused(events.outbox.replay(events.app, ids[0], 0).await, "dead_letters.already_resolved");
+    assert_refused(events.outbox.replay(events.app, EventId::new(), 0).await, "dead_letters.not_found");
     Ok(())
 }
 
@@ -218,7 +219,7 @@ async fn a_replayed_event_is_noticed(world: World) -> Result<()> {
     let (events, ids) = with_letters(world, 1).await?;
     let mut notices = events.outbox.notices();
     notices.mark_unchanged();
-    events.outbox.replay(events.app, ids[0]).await?;
+    events.outbox.replay(events.app, ids[0], 0).await?;
     assert_noticed(notices).await;
     Ok(())
 }
@@ -230,7 +231,7 @@ async fn a_replayed_event_is_fenced_against_its_past(world: World) -> Result<()>
     let worker = events.worker().await?;
     let first = events.claim_one(worker).await?;
     assert!(events.settle(worker, &first, dead("no luck")).await?);
-    events.outbox.replay(events.app, row.id).await?;
+    events.outbox.replay(events.app, row.id, 0).await?;
     let second = events.claim_one(worker).await?;
     assert!(!events.settle(worker, &first, Verdict::Done).await?, "settled by its claim from before");
     assert!(events.settle(worker, &second, Verdict::Done).await?);
@@ -239,7 +240,7 @@ async fn a_replayed_event_is_fenced_against_its_past(world: World) -> Result<()>
 
 async fn a_replayed_event_that_is_given_up_again_is_an_open_letter(world: World) -> Result<()> {
     let (events, ids) = with_letters(world, 1).await?;
-    events.outbox.replay(events.app, ids[0]).await?;
+    events.outbox.replay(events.app, ids[0], 0).await?;
     let worker = events.worker().await?;
     let claimed = events.claim_one(worker).await?;
     assert!(events.settle(worker, &claimed, dead("again")).await?);
@@ -263,7 +264,7 @@ async fn an_event_whose_trigger_is_gone_is_not_replayed(world: World) -> Result<
 }
 
 async fn assert_target_gone(events: &Events, id: EventId) -> Result<()> {
-    assert_refused(events.outbox.replay(events.app, id).await, "dead_letters.target_gone");
+    assert_refused(events.outbox.replay(events.app, id, 0).await, "dead_letters.target_gone");
     assert_eq!(events.waiting().await?, []);
     assert_eq!(letter(events, id).await?.resolution, None);
     Ok(())
@@ -272,7 +273,7 @@ async fn assert_target_gone(events: &Events, id: EventId) -> Result<()> {
 async fn letters_of_another_app_are_not_replayed(world: World) -> Result<()> {
     let (events, ids) = with_letters(world, 1).await?;
     let other = events.world.app().await?;
-    assert_refused(events.outbox.replay(other, ids[0]).await, "dead_letters.not_found");
+    assert_refused(events.outbox.replay(other, ids[0], 0).await, "dead_letters.not_found");
     assert_eq!(events.waiting().await?, []);
     Ok(())
 }
@@ -306,6 +307,17 @@ async fn letters_are_forgotten_up_to_the_limit(world: World) -> Result<()> {
     let now = events.world.now();
     assert_eq!(events.outbox.forget_dead_letters(now, 2).await?, 2);
     assert_eq!(events.letters(10).await?.len(), 3);
+    Ok(())
+}
+
+async fn a_replayed_event_is_as_deep_as_who_asks(world: World) -> Result<()> {
+    let (events, ids) = with_letters(world, 2).await?;
+    // The rows of this suite have the depth 3.
+    events.outbox.replay(events.app, ids[0], 7).await?;
+    events.outbox.replay(events.app, ids[1], 2).await?;
+    let rows = events.outbox.waiting(events.app, 10).await?;
+    let depths: Vec<_> = rows.iter().map(|row| (row.id, row.trigger_depth)).collect();
+    assert_eq!(depths, [(ids[0], 7), (ids[1], 3)]);
     Ok(())
 }
 

@@ -105,12 +105,15 @@ wrongs! {
     ReplayTwiceIsFine: a_letter_is_replayed_once;
     ReplayMakesAnotherEvent: a_replayed_event_is_due_again_as_it_was;
     ReplayNeedsNoTarget: an_event_whose_script_is_gone_is_not_replayed an_event_whose_trigger_is_gone_is_not_replayed;
+    ReplayForgetsWhoAsks: a_replayed_event_is_as_deep_as_who_asks;
+    ReplayForgetsTheDepth: a_replayed_event_is_as_deep_as_who_asks;
     ReplayIsForEveryApp: letters_of_another_app_are_not_replayed;
 
     // Queues.
     NothingIsPromoted: a_message_is_not_claimed_before_it_is_promoted queues_do_not_share_room
         messages_of_a_consumer_that_is_gone_are_due a_replayed_message_waits_for_room a_replayed_message_keeps_its_key
         a_retired_workers_messages_wait_for_room_again;
+    DelaysAreNotTold: a_delay_tells_when_it_is_over;
     PromotedRowsAreNotCounted: a_message_is_not_claimed_before_it_is_promoted queues_do_not_share_room;
 
     // Workers.
