@@ -32,6 +32,7 @@
 //! | what a script came to, and where records go | [`execution::Outcome`], [`execution::ExecutionLogSink`] |
 //! | the KV service | [`kv::KvService`] |
 //! | documents, and queries over them | [`docs::DocsService`], [`docs::filter`] |
+//! | requests of scripts to other servers, and the guard on them | [`http`](crate::http), [`http::ssrf`](crate::http::ssrf) |
 //! | handling events, retries, dead letters | [`trigger`], [`outbox`], [`App::create_trigger`], [`App::dead_letters`] |
 //! | writes that commit together | [`App::transaction`] |
 //! | writing a backend | [`Backend`], [`catalog::Catalog`], and `conformance` behind the feature of that name |
@@ -45,6 +46,7 @@
 //!
 //! - `metrics` (default): counters and histograms through the `metrics` facade; without it they compile to nothing.
 //! - `utilities` (default): the script modules `json`, `time`, `crypto`, `base64`, `hex`, `url` and `regex`.
+//! - `http`: the client behind the script module `http`. Brings TLS and C code, hence off by default.
 //! - `conformance`: the contract of a backend as runnable tests.
 //! - `fuzzing`: what fuzz targets and benches call from inside. Not part of the interface.
 
@@ -70,6 +72,7 @@ pub mod fuzzing;
 mod guard;
 mod held;
 mod hex;
+pub mod http;
 mod ids;
 mod json;
 mod json_canonical;
@@ -79,6 +82,7 @@ mod metric;
 mod names;
 pub mod outbox;
 pub mod page;
+mod per_runtime;
 mod picloud;
 pub mod pubsub;
 pub mod route;
@@ -87,6 +91,7 @@ mod services;
 pub mod trigger;
 #[cfg(feature = "utilities")]
 mod utilities;
+mod values;
 
 pub use async_trait::async_trait;
 pub use backend::{Backend, MAX_TRANSACTION, Transaction, tx_closed};
@@ -97,6 +102,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use ids::{AppId, EventId, ExecutionId, RequestId, RouteId, ScriptId, TraceId, TriggerId};
 pub use json::Json;
 pub use names::{CollectionName, MAX_NAME_BYTES};
+pub use per_runtime::PerRuntime;
 pub use picloud::{
     Accepted, App, AppTransaction, DocsCollection, KvCollection, Picloud, PicloudBuilder, PicloudConfig,
     RetentionConfig, Script, Version,

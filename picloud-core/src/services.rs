@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::backend::Backend;
 use crate::docs::DocsService;
+use crate::http::{self, HttpService};
 use crate::kv::KvService;
 use crate::pubsub::PubsubService;
 
@@ -17,12 +18,15 @@ pub struct Services {
     pub docs: Arc<dyn DocsService>,
     /// Messages by topic.
     pub pubsub: Arc<dyn PubsubService>,
+    /// Requests to other servers. No backend's: off unless the host enables it
+    /// ([`PicloudBuilder::http`](crate::PicloudBuilder)) or brings its own.
+    pub http: Arc<dyn HttpService>,
 }
 
 impl Services {
     /// A bundle of bare services: for backends. It asks for all of them, so that none is forgotten when one is added.
     pub fn new(kv: Arc<dyn KvService>, docs: Arc<dyn DocsService>, pubsub: Arc<dyn PubsubService>) -> Self {
-        Services { kv, docs, pubsub }
+        Services { kv, docs, pubsub, http: Arc::new(http::NotEnabled) }
     }
 
     /// The services of a backend, bare: the guard comes on top when [`Picloud`](crate::Picloud) starts.

@@ -8,6 +8,7 @@ mod ctx;
 mod failure;
 pub(crate) mod fiber;
 mod limits;
+pub(crate) mod message;
 mod module;
 pub(crate) mod natives;
 mod response;
@@ -18,6 +19,6 @@ pub use ctx::SDK_VERSION;
 pub use limits::{Limits, MAX_TIMEOUT_SECONDS, SandboxCeiling, ScriptSandbox};
 pub(crate) use module::Around;
 pub use module::{
-    Args, AsyncScriptFn, Bytes, Fallible, FromScript, FunctionDoc, Handle, IntoScript, JsonText, Plain, Raw,
-    ScriptAnswer, ScriptFn, ScriptModule, This,
+    Args, AsyncScriptFn, Bytes, Content, Fallible, FromScript, FunctionDoc, Handle, IntoScript, JsonText,
+    Plain, Raw, ScriptAnswer, ScriptFn, ScriptModule, This,
 };

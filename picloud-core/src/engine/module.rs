@@ -477,6 +477,51 @@ impl IntoScript for Bytes {
     }
 }
 
+/// Any value as a parameter, by what it is: for functions that take text and bytes as they are, and everything else as
+/// JSON.
+///
+/// ```
+/// use picloud_core::engine::Content;
+/// use picloud_core::{CallCx, ScriptModule};
+///
+/// let mail = ScriptModule::new("mail").function("size(body: any) -> int", |_cx: CallCx, body: Content| match body {
+///     Content::None => 0,
+///     Content::Text(text) => text.len(),
+///     Content::Blob(bytes) => bytes.len(),
+///     Content::Json(json) => json.len(),
+/// });
+/// assert_eq!(mail.functions().count(), 1);
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    /// `()`, or left out.
+    None,
+    /// A string.
+    Text(String),
+    /// A blob.
+    Blob(Vec<u8>),
+    /// Anything else that JSON can hold.
+    Json(Json),
+}
+
+impl FromScript for Content {
+    fn take(args: &mut Args<'_, '_>) -> Result<Self> {
+        let Some(value) = args.take() else { return Ok(Content::None) };
+        if value.is_unit() {
+            return Ok(Content::None);
+        }
+        if let Some(text) = value.read_lock::<ImmutableString>() {
+            natives::spend(text.len())?;
+            return Ok(Content::Text(text.to_string()));
+        }
+        if let Some(blob) = value.read_lock::<rhai::Blob>() {
+            return natives::copied(&blob).map(Content::Blob);
+        }
+        args.next -= 1;
+        Raw::take(args).map(|json| Content::Json(json.or_null()))
+    }
+}
+
 /// An answer that is given as JSON text of any form, and reaches the script as the value that it spells. Long texts are
 /// counted as operations, and let others run in between.
 #[derive(Debug, Clone)]

@@ -4,6 +4,7 @@
 //! write is given the outbox rows that it must commit. A backend sees only what passed.
 
 mod docs;
+mod http;
 mod kv;
 mod pubsub;
 
@@ -44,11 +45,13 @@ pub(crate) const ATTEMPTS: usize = 8;
 
 /// Wraps the services of a backend, or of a transaction.
 pub(crate) fn guarded(services: Services, door: &Door) -> Services {
-    Services::new(
+    let mut guarded = Services::new(
         Arc::new(kv::GuardedKv::new(services.kv, door.clone())),
         Arc::new(docs::GuardedDocs::new(services.docs, door.clone())),
         Arc::new(pubsub::GuardedPubsub::new(services.pubsub, door.clone())),
-    )
+    );
+    guarded.http = Arc::new(http::GuardedHttp::new(services.http));
+    guarded
 }
 
 /// What all guarded services share.
@@ -171,8 +174,20 @@ pub(crate) fn no_such_app(app: AppId) -> Error {
     Error::not_found("app.not_found", "there is no such app").with("app", app)
 }
 
-/// Runs a call until the deadline of its context, and counts it.
+/// Runs a call until the deadline of its context, counts it, and tells the operator what went wrong inside.
 async fn bounded<T>(cx: &CallCx, call: Call, future: impl Future<Output = Result<T>>) -> Result<T> {
+    let answer = in_time(cx, call, future).await;
+    if let Err(error) = &answer
+        && matches!(error.kind(), ErrorKind::Internal | ErrorKind::Unavailable)
+    {
+        // What went wrong inside is for the operator; a script sees code and message.
+        tracing::error!(call = call.name, app = %cx.app(), error = ?error, "a service call failed");
+    }
+    answer
+}
+
+/// Runs a call until the deadline of its context, and counts it.
+async fn in_time<T>(cx: &CallCx, call: Call, future: impl Future<Output = Result<T>>) -> Result<T> {
     let answer = match cx.deadline() {
         // An execution is stopped by its executor, host calls included.
         None => future.await,
@@ -183,11 +198,5 @@ async fn bounded<T>(cx: &CallCx, call: Call, future: impl Future<Output = Result
         },
     };
     (call.count)();
-    if let Err(error) = &answer
-        && matches!(error.kind(), ErrorKind::Internal | ErrorKind::Unavailable)
-    {
-        // What went wrong inside is for the operator; a script sees code and message.
-        tracing::error!(call = call.name, app = %cx.app(), error = ?error, "a service call failed");
-    }
     answer
 }

@@ -83,6 +83,8 @@ pub struct PicloudBuilder {
     resolver: Option<Arc<dyn AppResolver>>,
     sink: Option<Arc<dyn ExecutionLogSink>>,
     services: Services,
+    #[cfg(feature = "http")]
+    http: Option<crate::http::HttpConfig>,
 }
 
 impl PicloudBuilder {
@@ -129,12 +131,21 @@ impl PicloudBuilder {
         self
     }
 
+    /// Lets scripts send requests to other servers, within what the configuration allows. Without this they get
+    /// `http.not_enabled`. Takes the place of whatever [`services`](Self::services) put there.
+    #[cfg(feature = "http")]
+    #[must_use]
+    pub fn http(mut self, config: crate::http::HttpConfig) -> Self {
+        self.http = Some(config);
+        self
+    }
+
     /// Loads the apps, starts the threads, and makes sure that this build of the interpreter can be stopped.
     ///
     /// # Errors
     /// A script module with a bad name or signature, a backend that does not answer, a system without room for
     /// threads, and builds in which a script could not be contained (`panic = "abort"`, an interpreter compiled
-    /// without limits).
+    /// without limits); `http.no_certificates`.
     pub async fn start(self) -> Result<Picloud> {
         let mut config = self.config;
         if !alloc::is_counting() {
@@ -153,13 +164,23 @@ impl PicloudBuilder {
             max_depth: config.triggers.max_depth,
             log: log.clone(),
         };
-        let services = guard::guarded(self.services, &door);
+        let bare = self.services;
+        #[cfg(feature = "http")]
+        let bare = match self.http {
+            Some(config) => {
+                let client = crate::http::HttpClient::new(config)?;
+                Services { http: Arc::new(client), ..bare }
+            }
+            None => bare,
+        };
+        let services = guard::guarded(bare, &door);
         let control = Control::start()?;
         let mut modules = vec![
             crate::log::script_module(),
             crate::kv::script_module(services.kv.clone()),
             crate::docs::script_module(services.docs.clone()),
             crate::pubsub::script_module(services.pubsub.clone()),
+            crate::http::script_module(services.http.clone()),
             crate::dead_letters::script_module(self.backend.outbox()),
         ];
         #[cfg(feature = "utilities")]
@@ -232,6 +253,8 @@ impl Picloud {
             resolver: None,
             sink: None,
             services,
+            #[cfg(feature = "http")]
+            http: None,
         }
     }
 
