@@ -32,7 +32,7 @@
 //! | what a script came to, and where records go | [`execution::Outcome`], [`execution::ExecutionLogSink`] |
 //! | the KV service | [`kv::KvService`] |
 //! | documents, and queries over them | [`docs::DocsService`], [`docs::filter`] |
-//! | requests of scripts to other servers, and the guard on them | [`http`](crate::http), [`http::ssrf`](crate::http::ssrf) |
+//! | requests of scripts to other servers, and the guard on them | [`mod@http`], [`http::ssrf`] |
 //! | handling events, retries, dead letters | [`trigger`], [`outbox`], [`App::create_trigger`], [`App::dead_letters`] |
 //! | writes that commit together | [`App::transaction`] |
 //! | writing a backend | [`Backend`], [`catalog::Catalog`], and `conformance` behind the feature of that name |

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use super::in_time;
 use crate::authz::Capability;
-use crate::http::{HttpService, OutboundRequest, OutboundResponse};
+use crate::http::{HttpError, HttpService, MAX_BODY_BYTES, OutboundRequest, OutboundResponse, check_headers};
 use crate::metric::call;
 use crate::{CallCx, ErrorKind, Result};
 
@@ -27,6 +27,11 @@ impl GuardedHttp {
 impl HttpService for GuardedHttp {
     async fn send(&self, cx: &CallCx, request: OutboundRequest) -> Result<OutboundResponse> {
         cx.require(Capability::AppHttpRequest)?;
+        check_headers(&request.headers)?;
+        let size = request.body.len();
+        if size > MAX_BODY_BYTES {
+            return Err(HttpError::RequestTooLarge { size, max: MAX_BODY_BYTES }.into());
+        }
         let call = call!("http.send");
         let answer = in_time(cx, call, self.inner.send(cx, request)).await;
         // That another server does not answer is the script's affair, not the operator's.

@@ -16,11 +16,10 @@ use rustls_platform_verifier::Verifier;
 use super::connect::{GuardedResolver, PeerLayer};
 use super::redirect::{Message, is_redirect};
 use super::ssrf::{Guard, Target};
-use super::types::check_headers;
 use super::usage::{Place, Usage};
 use super::{
     HttpConfig, HttpError, HttpService, MAX_BODY_BYTES, MAX_HEADERS, MAX_REDIRECTS, OutboundRequest,
-    OutboundResponse,
+    OutboundResponse, check_headers,
 };
 use crate::per_runtime::PerRuntime;
 use crate::route::normalize_host;

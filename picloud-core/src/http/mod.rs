@@ -36,6 +36,7 @@ pub use connect::SystemResolver;
 #[cfg(feature = "http")]
 pub use hosts::{AllowedHosts, HostPolicy};
 pub(crate) use script::module as script_module;
+pub(crate) use types::check_headers;
 pub use types::{
     MAX_BODY_BYTES, MAX_HEADERS, MAX_HEADERS_BYTES, MAX_REDIRECTS, OutboundRequest, OutboundResponse,
     check_header,

@@ -106,7 +106,7 @@ pub fn check_header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue)
 }
 
 /// Checks number and size of headers.
-pub(super) fn check_headers(headers: &HeaderMap) -> Result<(), HttpError> {
+pub(crate) fn check_headers(headers: &HeaderMap) -> Result<(), HttpError> {
     let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
     if headers.len() > MAX_HEADERS || bytes > MAX_HEADERS_BYTES {
         return Err(HttpError::HeadersTooLarge);
