@@ -11,6 +11,7 @@ use crate::execution::ExecutionStore;
 use crate::kv::KvService;
 use crate::outbox::Outbox;
 use crate::pubsub::PubsubService;
+use crate::secrets::SecretStore;
 use crate::services::Services;
 use crate::{Clock, Error, ErrorKind, Result};
 
@@ -30,6 +31,9 @@ pub trait Backend: Debug + Send + Sync + 'static {
     fn docs(&self) -> Arc<dyn DocsService>;
     /// The pub/sub service.
     fn pubsub(&self) -> Arc<dyn PubsubService>;
+
+    /// Where sealed secrets are kept.
+    fn secrets(&self) -> Arc<dyn SecretStore>;
 
     /// Events on their way.
     fn outbox(&self) -> Arc<dyn Outbox>;
@@ -80,6 +84,10 @@ impl<B: Backend + ?Sized> Backend for Arc<B> {
 
     fn pubsub(&self) -> Arc<dyn PubsubService> {
         (**self).pubsub()
+    }
+
+    fn secrets(&self) -> Arc<dyn SecretStore> {
+        (**self).secrets()
     }
 
     fn outbox(&self) -> Arc<dyn Outbox> {

@@ -33,6 +33,7 @@
 //! | the KV service | [`kv::KvService`] |
 //! | documents, and queries over them | [`docs::DocsService`], [`docs::filter`] |
 //! | requests of scripts to other servers, and the guard on them | [`mod@http`], [`http::ssrf`] |
+//! | secrets that scripts use and cannot read | [`App::secrets`], [`secrets`] |
 //! | handling events, retries, dead letters | [`trigger`], [`outbox`], [`App::create_trigger`], [`App::dead_letters`] |
 //! | writes that commit together | [`App::transaction`] |
 //! | writing a backend | [`Backend`], [`catalog::Catalog`], and `conformance` behind the feature of that name |
@@ -47,6 +48,7 @@
 //! - `metrics` (default): counters and histograms through the `metrics` facade; without it they compile to nothing.
 //! - `utilities` (default): the script modules `json`, `time`, `crypto`, `base64`, `hex`, `url` and `regex`.
 //! - `http`: the client behind the script module `http`. Brings TLS and C code, hence off by default.
+//! - `secrets`: encryption of secrets at rest.
 //! - `conformance`: the contract of a backend as runnable tests.
 //! - `fuzzing`: what fuzz targets and benches call from inside. Not part of the interface.
 
@@ -87,6 +89,7 @@ mod picloud;
 pub mod pubsub;
 pub mod route;
 pub mod script;
+pub mod secrets;
 mod services;
 pub mod trigger;
 #[cfg(feature = "utilities")]
@@ -104,7 +107,7 @@ pub use json::Json;
 pub use names::{CollectionName, MAX_NAME_BYTES};
 pub use per_runtime::PerRuntime;
 pub use picloud::{
-    Accepted, App, AppTransaction, DocsCollection, KvCollection, Picloud, PicloudBuilder, PicloudConfig,
-    RetentionConfig, Script, Version,
+    Accepted, App, AppSecrets, AppTransaction, DocsCollection, KvCollection, Picloud, PicloudBuilder,
+    PicloudConfig, RetentionConfig, Script, Version,
 };
 pub use services::Services;

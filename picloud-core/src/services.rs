@@ -7,6 +7,7 @@ use crate::docs::DocsService;
 use crate::http::{self, HttpService};
 use crate::kv::KvService;
 use crate::pubsub::PubsubService;
+use crate::secrets::{self, SecretsService};
 
 /// One `Arc<dyn …>` per room. Cloning is cheap.
 #[derive(Debug, Clone)]
@@ -21,12 +22,15 @@ pub struct Services {
     /// Requests to other servers. No backend's: off unless the host enables it
     /// ([`PicloudBuilder::http`](crate::PicloudBuilder)) or brings its own.
     pub http: Arc<dyn HttpService>,
+    /// Secrets. Off unless the host gives a key ([`PicloudBuilder::secrets`](crate::PicloudBuilder)) or brings its own.
+    pub secrets: Arc<dyn SecretsService>,
 }
 
 impl Services {
     /// A bundle of bare services: for backends. It asks for all of them, so that none is forgotten when one is added.
     pub fn new(kv: Arc<dyn KvService>, docs: Arc<dyn DocsService>, pubsub: Arc<dyn PubsubService>) -> Self {
-        Services { kv, docs, pubsub, http: Arc::new(http::NotEnabled) }
+        let (http, secrets) = (Arc::new(http::NotEnabled), Arc::new(secrets::NotEnabled));
+        Services { kv, docs, pubsub, http, secrets }
     }
 
     /// The services of a backend, bare: the guard comes on top when [`Picloud`](crate::Picloud) starts.

@@ -8,6 +8,7 @@ use picloud_core::execution::{ExecutionRecord, ExecutionStore};
 use picloud_core::kv::KvService;
 use picloud_core::outbox::Outbox;
 use picloud_core::pubsub::PubsubService;
+use picloud_core::secrets::SecretStore;
 use picloud_core::{AppId, Backend, Clock, Result, SystemClock, Transaction, async_trait};
 
 use crate::catalog::MemoryCatalog;
@@ -18,6 +19,7 @@ use crate::kv::MemoryKv;
 use crate::outbox::MemoryOutbox;
 use crate::place::Place;
 use crate::pubsub::MemoryPubsub;
+use crate::secrets::MemorySecrets;
 use crate::tables::Shared;
 use crate::transaction::MemoryTransaction;
 
@@ -73,6 +75,10 @@ impl Backend for MemoryBackend {
 
     fn pubsub(&self) -> Arc<dyn PubsubService> {
         Arc::new(MemoryPubsub::new(Place::tables(self.tables.clone())))
+    }
+
+    fn secrets(&self) -> Arc<dyn SecretStore> {
+        Arc::new(MemorySecrets(self.tables.clone()))
     }
 
     fn outbox(&self) -> Arc<dyn Outbox> {

@@ -39,6 +39,7 @@ mod kv;
 mod outbox;
 mod place;
 mod pubsub;
+mod secrets;
 mod tables;
 mod transaction;
 

@@ -10,6 +10,7 @@ use picloud_core::execution::ExecutionStore;
 use picloud_core::kv::KvService;
 use picloud_core::outbox::Outbox;
 use picloud_core::pubsub::PubsubService;
+use picloud_core::secrets::SecretStore;
 use picloud_core::{
     Backend, Clock, Error, ErrorKind, Result, SystemClock, Transaction, async_trait, jittered,
 };
@@ -29,6 +30,7 @@ use crate::notices::Notices;
 use crate::outbox::PostgresOutbox;
 use crate::pubsub::PostgresPubsub;
 use crate::schema::{self, SchemaName};
+use crate::secrets::PostgresSecrets;
 use crate::source::Source;
 use crate::sql::Sql;
 use crate::transaction::PostgresTransaction;
@@ -304,6 +306,10 @@ impl Backend for PostgresBackend {
 
     fn pubsub(&self) -> Arc<dyn PubsubService> {
         Arc::new(PostgresPubsub::new(self.inner.clone(), Source::Lanes(self.inner.lanes.clone())))
+    }
+
+    fn secrets(&self) -> Arc<dyn SecretStore> {
+        Arc::new(PostgresSecrets(self.inner.clone()))
     }
 
     fn outbox(&self) -> Arc<dyn Outbox> {

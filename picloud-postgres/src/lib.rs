@@ -55,6 +55,7 @@ mod outbox;
 mod plans;
 mod pubsub;
 mod schema;
+mod secrets;
 mod source;
 mod sql;
 mod time;

@@ -19,9 +19,11 @@ impl Capability {
         use Capability::*;
         use Needs::{App, Instance};
         match self {
-            AppRead | AppKvRead | AppDocsRead | AppFilesRead => (Scope::ScriptRead, App(AppRole::Viewer)),
+            AppRead | AppKvRead | AppDocsRead | AppFilesRead | AppSecretsRead => {
+                (Scope::ScriptRead, App(AppRole::Viewer))
+            }
             AppWriteScript | AppKvWrite | AppDocsWrite | AppFilesWrite | AppPubsubPublish
-            | AppHttpRequest => (Scope::ScriptWrite, App(AppRole::Editor)),
+            | AppHttpRequest | AppSecretsWrite => (Scope::ScriptWrite, App(AppRole::Editor)),
             AppWriteRoute => (Scope::RouteWrite, App(AppRole::Editor)),
             AppLogRead => (Scope::LogRead, App(AppRole::Viewer)),
             AppManageDomains => (Scope::DomainManage, App(AppRole::AppAdmin)),
@@ -62,7 +64,7 @@ impl Principal {
 mod tests {
     use super::*;
 
-    const ALL: [Capability; 19] = {
+    const ALL: [Capability; 21] = {
         use Capability::*;
         [
             InstanceCreateApp,
@@ -84,6 +86,8 @@ mod tests {
             AppFilesWrite,
             AppPubsubPublish,
             AppHttpRequest,
+            AppSecretsRead,
+            AppSecretsWrite,
         ]
     };
 
@@ -96,7 +100,7 @@ mod tests {
         use Capability::*;
         let app = AppId::new();
         let user = || Principal::new(PrincipalKind::User, "u", "ada");
-        let viewer = vec![AppRead, AppLogRead, AppKvRead, AppDocsRead, AppFilesRead];
+        let viewer = vec![AppRead, AppLogRead, AppKvRead, AppDocsRead, AppFilesRead, AppSecretsRead];
         let editor: Vec<_> = ALL
             .into_iter()
             .filter(|c| {
@@ -110,6 +114,7 @@ mod tests {
                             | AppFilesWrite
                             | AppPubsubPublish
                             | AppHttpRequest
+                            | AppSecretsWrite
                     )
             })
             .collect();

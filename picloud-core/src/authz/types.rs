@@ -94,6 +94,8 @@ pub enum Capability {
     AppFilesWrite,
     AppPubsubPublish,
     AppHttpRequest,
+    AppSecretsRead,
+    AppSecretsWrite,
 }
 
 /// Who is behind a call.

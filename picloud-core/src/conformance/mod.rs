@@ -134,6 +134,7 @@ pub fn cases() -> Vec<Case> {
         crate::kv::suite::cases(),
         crate::docs::suite::cases(),
         crate::pubsub::suite::cases(),
+        crate::secrets::suite::cases(),
         crate::catalog::suite::cases(),
         crate::outbox::suite::cases(),
         crate::execution::suite::cases(),

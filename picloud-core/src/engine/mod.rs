@@ -20,5 +20,5 @@ pub use limits::{Limits, MAX_TIMEOUT_SECONDS, SandboxCeiling, ScriptSandbox};
 pub(crate) use module::Around;
 pub use module::{
     Args, AsyncScriptFn, Bytes, Content, Fallible, FromScript, FunctionDoc, Handle, IntoScript, JsonText,
-    Plain, Raw, ScriptAnswer, ScriptFn, ScriptModule, This,
+    Operand, Plain, Raw, ScriptAnswer, ScriptFn, ScriptModule, This,
 };

@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 
 use super::run::{self, Given};
 use super::{convert, natives};
+use crate::secrets::Secret;
 use crate::{CallCx, Error, Json, Result};
 
 /// Functions that scripts call as `name::function(…)`.
@@ -306,14 +307,14 @@ impl fmt::Debug for Args<'_, '_> {
 }
 
 impl Args<'_, '_> {
-    fn take(&mut self) -> Option<&mut Dynamic> {
+    pub(crate) fn take(&mut self) -> Option<&mut Dynamic> {
         let taken = self.args.get_mut(self.next);
         self.next += 1;
         taken.map(|value| &mut **value)
     }
 
     /// An error that names the argument taken last.
-    fn mismatch(&self, error: Error) -> Error {
+    pub(crate) fn mismatch(&self, error: Error) -> Error {
         let index = self.next.saturating_sub(1 + usize::from(self.has_this));
         let name = self.names.get(index).map_or("this", String::as_str);
         let code = if error.code() == "json.mismatch" {
@@ -474,6 +475,37 @@ impl IntoScript for Bytes {
             Held::Text(text) => Dynamic::from(ImmutableString::from(text.as_str())),
             Held::Blob(bytes) => Dynamic::from_blob(natives::copied(bytes)?),
         })
+    }
+}
+
+/// A string, a blob, or a [`Secret`] as a parameter: for functions that work on bytes and answer nothing from which a
+/// secret could be told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Operand {
+    /// A string or a blob.
+    Bytes(Bytes),
+    /// A secret.
+    Secret(Secret),
+}
+
+impl Operand {
+    /// The bytes.
+    pub fn as_slice(&self) -> &[u8] {
+        match self {
+            Operand::Bytes(bytes) => bytes.as_slice(),
+            Operand::Secret(secret) => secret.expose(),
+        }
+    }
+}
+
+impl FromScript for Operand {
+    fn take(args: &mut Args<'_, '_>) -> Result<Self> {
+        let secret = args.take().and_then(|value| value.read_lock::<Secret>().map(|secret| secret.clone()));
+        if let Some(secret) = secret {
+            return Ok(Operand::Secret(secret));
+        }
+        args.next -= 1;
+        Bytes::take(args).map(Operand::Bytes)
     }
 }
 

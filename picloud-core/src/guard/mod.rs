@@ -7,6 +7,7 @@ mod docs;
 mod http;
 mod kv;
 mod pubsub;
+mod secrets;
 
 use std::fmt::Debug;
 use std::future::Future;
@@ -51,6 +52,7 @@ pub(crate) fn guarded(services: Services, door: &Door) -> Services {
         Arc::new(pubsub::GuardedPubsub::new(services.pubsub, door.clone())),
     );
     guarded.http = Arc::new(http::GuardedHttp::new(services.http));
+    guarded.secrets = Arc::new(secrets::GuardedSecrets::new(services.secrets, door.clone()));
     guarded
 }
 

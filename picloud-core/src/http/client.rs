@@ -16,10 +16,11 @@ use rustls_platform_verifier::Verifier;
 use super::connect::{GuardedResolver, PeerLayer};
 use super::redirect::{Message, is_redirect};
 use super::ssrf::{Guard, Target};
+use super::types::invalid_header;
 use super::usage::{Place, Usage};
 use super::{
-    HttpConfig, HttpError, HttpService, MAX_BODY_BYTES, MAX_HEADERS, MAX_REDIRECTS, OutboundRequest,
-    OutboundResponse, check_headers,
+    HttpConfig, HttpError, HttpService, MAX_BODY_BYTES, MAX_HEADERS, MAX_HEADERS_BYTES, MAX_REDIRECTS,
+    OutboundRequest, OutboundResponse, check_headers,
 };
 use crate::per_runtime::PerRuntime;
 use crate::route::normalize_host;
@@ -122,10 +123,10 @@ impl HttpClient {
     }
 
     async fn follow(&self, cx: &CallCx, request: OutboundRequest, place: &Place) -> Result<OutboundResponse> {
-        let OutboundRequest { method, url, query, headers, body, max_redirects, .. } = request;
+        let OutboundRequest { method, url, query, headers, secrets, body, max_redirects, .. } = request;
         let pairs = query.iter().map(|(name, value)| (name.as_str(), value.clone()));
         let mut target = Guard::with_query(self.guard.check_url(&url)?, pairs)?;
-        let mut message = Message { method, headers, body };
+        let mut message = Message { method, headers, secrets, body };
         let client = self.client()?;
         let agent = agent(cx);
         for followed in 0..=max_redirects {
@@ -136,6 +137,7 @@ impl HttpClient {
             if !self.config.hosts.allows(cx.app(), &normalize_host(target.host())) {
                 return Err(hop(HttpError::HostNotAllowed).with("host", target.host()));
             }
+            self.check_secrets(&target, &message).map_err(hop)?;
             let response = exchange(&client, &target, &message, &agent).await.map_err(hop)?;
             let status = response.status();
             let location = response.headers().get(header::LOCATION).filter(|_| is_redirect(status));
@@ -150,6 +152,20 @@ impl HttpClient {
             target = next;
         }
         Err(HttpError::TooManyRedirects(max_redirects).into())
+    }
+
+    /// Each secret only to where it belongs, and not for everybody on the way to read. What a host has opened for
+    /// development is near enough.
+    fn check_secrets(&self, target: &Target, message: &Message) -> Result<(), HttpError> {
+        for (_, secret) in &message.secrets {
+            if !secret.is_for(target.host()) {
+                return Err(HttpError::SecretNotForHost(secret.name().clone()));
+            }
+            if target.url().scheme() != "https" && !self.guard.is_opened(target) {
+                return Err(HttpError::SecretNeedsHttps(secret.name().clone()));
+            }
+        }
+        Ok(())
     }
 
     /// Reads a response, up to the limit.
@@ -207,6 +223,12 @@ impl HttpService for HttpClient {
             return Err(HttpError::RequestTooLarge { size, max }.into());
         }
         check_headers(&request.headers)?;
+        let secrets = &request.secrets;
+        let bytes: usize =
+            secrets.iter().map(|(name, secret)| name.as_str().len() + secret.expose().len()).sum();
+        if secrets.len() > MAX_HEADERS || bytes > MAX_HEADERS_BYTES {
+            return Err(HttpError::HeadersTooLarge.into());
+        }
         if request.max_redirects > MAX_REDIRECTS {
             let text = format!("max_redirects is from 0 to {MAX_REDIRECTS}, not {}", request.max_redirects);
             return Err(HttpError::InvalidOption(text).into());
@@ -228,6 +250,12 @@ async fn exchange(
 ) -> Result<reqwest::Response, HttpError> {
     let mut request = reqwest::Request::new(message.method.clone(), target.url().clone());
     *request.headers_mut() = message.headers.clone();
+    for (name, secret) in &message.secrets {
+        let value = HeaderValue::from_bytes(secret.expose());
+        let mut value = value.map_err(|_| invalid_header(name.as_str()))?;
+        value.set_sensitive(true);
+        request.headers_mut().append(name.clone(), value);
+    }
     request.headers_mut().insert(header::USER_AGENT, agent.clone());
     if !message.body.is_empty() {
         *request.body_mut() = Some(message.body.clone().into());

@@ -42,6 +42,7 @@ pub use types::{
     check_header,
 };
 
+use crate::secrets::SecretName;
 use crate::{CallCx, Result};
 
 /// Sends requests to other servers.
@@ -54,6 +55,7 @@ use crate::{CallCx, Result};
 /// - An answer with any status is an answer. What is thrown is that there was none.
 /// - Bodies and headers are bounded both ways; reading stops at the bound.
 /// - It ends by the request's timeout, and never after [`CallCx::deadline`].
+/// - A secret goes to no host that it is not bound to, and over TLS only.
 /// - Headers that a redirect to another origin must not see are left out of it.
 ///
 /// Dropping the future closes the connection that it was waiting for; whether the request was received is open.
@@ -131,6 +133,12 @@ pub enum HttpError {
     /// `http.header_not_allowed`: a header that frames the message or says who sends it.
     #[error("the header {0} is not for scripts to set")]
     HeaderNotAllowed(String),
+    /// `http.secret_not_for_host`: the secret of that name is not bound to the host of the URL.
+    #[error("the secret {0:?} is not bound to this host")]
+    SecretNotForHost(SecretName),
+    /// `http.secret_needs_https`: secrets are not sent in the clear.
+    #[error("the secret {0:?} is sent over https:// only")]
+    SecretNeedsHttps(SecretName),
     /// `http.invalid_option`: a timeout or number of redirects out of its range.
     #[error("{0}")]
     InvalidOption(String),
@@ -161,6 +169,8 @@ impl HttpError {
             HttpError::HeadersTooLarge => "http.headers_too_large",
             HttpError::InvalidHeader(_) => "http.invalid_header",
             HttpError::HeaderNotAllowed(_) => "http.header_not_allowed",
+            HttpError::SecretNotForHost(_) => "http.secret_not_for_host",
+            HttpError::SecretNeedsHttps(_) => "http.secret_needs_https",
             HttpError::InvalidOption(_) => "http.invalid_option",
             HttpError::TooManyRequests => "http.too_many_requests",
         }
@@ -170,9 +180,11 @@ impl HttpError {
         use crate::ErrorKind::{Forbidden, InvalidInput, TooLarge, Unavailable, Unsupported};
         match self {
             HttpError::NotEnabled => Unsupported,
-            HttpError::PortNotAllowed(_) | HttpError::AddressRefused(_) | HttpError::HostNotAllowed => {
-                Forbidden
-            }
+            HttpError::PortNotAllowed(_)
+            | HttpError::AddressRefused(_)
+            | HttpError::HostNotAllowed
+            | HttpError::SecretNotForHost(_)
+            | HttpError::SecretNeedsHttps(_) => Forbidden,
             HttpError::NameNotFound
             | HttpError::ConnectFailed
             | HttpError::TlsFailed

@@ -3,11 +3,14 @@
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Method, StatusCode, header};
 
+use crate::secrets::Secret;
+
 /// What of a request may go on to the next server.
 #[derive(Debug, Clone)]
 pub(super) struct Message {
     pub(super) method: Method,
     pub(super) headers: HeaderMap,
+    pub(super) secrets: Vec<(HeaderName, Secret)>,
     pub(super) body: Bytes,
 }
 
@@ -47,6 +50,7 @@ impl Message {
             OF_BODY.iter().for_each(|name| drop(self.headers.remove(name)));
         }
         if !same_origin {
+            self.secrets.clear();
             let kept = std::mem::take(&mut self.headers);
             for name in HARMLESS {
                 for value in kept.get_all(&name) {
@@ -66,7 +70,9 @@ mod tests {
         for name in ["authorization", "cookie", "x-api-key", "content-type", "accept", "if-none-match"] {
             headers.insert(HeaderName::from_static(name), http::HeaderValue::from_static("x"));
         }
-        Message { method, headers, body: Bytes::from_static(b"body") }
+        let secret = Secret::new(crate::secrets::SecretName::new("a").unwrap(), b"x".to_vec(), vec![]);
+        let secrets = vec![(header::AUTHORIZATION, secret)];
+        Message { method, headers, secrets, body: Bytes::from_static(b"body") }
     }
 
     fn names(message: &Message) -> Vec<&str> {
@@ -96,6 +102,7 @@ mod tests {
             assert_eq!(sent.body.is_empty(), !keeps_body, "{status} {before}");
             assert_eq!(sent.headers.contains_key("content-type"), keeps_body, "{status} {before}");
             assert!(sent.headers.contains_key("authorization"), "{status} {before}");
+            assert_eq!(sent.secrets.len(), 1, "{status} {before}");
         }
     }
 
@@ -104,6 +111,7 @@ mod tests {
         let mut sent = message(Method::POST);
         sent.redirected(StatusCode::TEMPORARY_REDIRECT, false);
         assert_eq!(names(&sent), ["accept", "content-type"]);
+        assert_eq!(sent.secrets, []);
         sent.redirected(StatusCode::TEMPORARY_REDIRECT, true);
         assert_eq!(names(&sent), ["accept", "content-type"], "what was left out does not come back");
     }

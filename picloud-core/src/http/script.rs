@@ -5,26 +5,79 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, Method, header};
-use rhai::Dynamic;
-use serde::Deserialize;
+use rhai::{Dynamic, Map};
 
+use super::types::check_header_name;
 use super::{
-    HttpError, HttpService, MAX_BODY_BYTES, MAX_REDIRECTS, OutboundRequest, OutboundResponse, check_header,
+    HttpError, HttpService, MAX_BODY_BYTES, MAX_HEADERS, MAX_REDIRECTS, OutboundRequest, OutboundResponse,
+    check_header,
 };
-use crate::engine::{Content, IntoScript, ScriptModule, message};
+use crate::engine::{Args, Content, FromScript, IntoScript, ScriptModule, convert, message, natives};
+use crate::secrets::Secret;
 use crate::values::Values;
 use crate::{CallCx, Error, Result};
 
-/// What a script can say beside URL and body.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// What a script can say beside URL and body. Read by hand, since a header may be a secret, which does not become JSON.
+#[derive(Debug, Default)]
 struct Options {
-    #[serde(default)]
     headers: BTreeMap<String, Values>,
-    #[serde(default)]
+    secrets: Vec<(String, Secret)>,
     query: BTreeMap<String, Values>,
     timeout_ms: Option<i64>,
     max_redirects: Option<i64>,
+}
+
+impl FromScript for Options {
+    fn take(args: &mut Args<'_, '_>) -> Result<Self> {
+        let read = args.take().map_or_else(|| Ok(Options::default()), |value| Options::read(value));
+        read.map_err(|error| args.mismatch(error))
+    }
+}
+
+impl Options {
+    fn read(value: &Dynamic) -> Result<Self> {
+        let mut options = Options::default();
+        if value.is_unit() {
+            return Ok(options);
+        }
+        let Some(map) = value.read_lock::<Map>() else {
+            return Err(Error::invalid(
+                "invalid_argument",
+                format!("expected a map, not {}", value.type_name()),
+            ));
+        };
+        for (name, value) in map.iter() {
+            match name.as_str() {
+                "headers" => options.read_headers(value)?,
+                "query" => options.query = convert::from_dynamic::<Option<_>>(value)?.unwrap_or_default(),
+                "timeout_ms" => options.timeout_ms = convert::from_dynamic(value)?,
+                "max_redirects" => options.max_redirects = convert::from_dynamic(value)?,
+                other => {
+                    let other: String = other.chars().take(80).collect();
+                    let wrong = format!(
+                        "there is no option {other:?}; there are headers, query, timeout_ms and max_redirects"
+                    );
+                    return Err(Error::invalid("invalid_argument", wrong));
+                }
+            }
+        }
+        Ok(options)
+    }
+
+    fn read_headers(&mut self, value: &Dynamic) -> Result<()> {
+        let Some(map) = value.read_lock::<Map>() else {
+            self.headers = convert::from_dynamic::<Option<_>>(value)?.unwrap_or_default();
+            return Ok(());
+        };
+        for (name, value) in map.iter() {
+            natives::turn()?;
+            match value.read_lock::<Secret>() {
+                Some(secret) => self.secrets.push((name.to_string(), secret.clone())),
+                None => drop(self.headers.insert(name.to_string(), convert::from_dynamic(value)?)),
+            }
+        }
+        Ok(())
+    }
 }
 
 /// The script module `http` on top of a (guarded) service.
@@ -40,7 +93,7 @@ pub(crate) fn module(http: Arc<dyn HttpService>) -> ScriptModule {
         let http = http.clone();
         module.async_function(
             &format!("{name}(url: string, options?: #{{ headers, query, timeout_ms, max_redirects }}) -> #{{ status, headers, body, body_raw }}"),
-            move |cx: CallCx, url: String, options: Option<Options>| {
+            move |cx: CallCx, url: String, options: Options| {
                 send(http.clone(), cx, method.clone(), url, Content::None, options)
             },
         )
@@ -50,7 +103,7 @@ pub(crate) fn module(http: Arc<dyn HttpService>) -> ScriptModule {
         let http = http.clone();
         module.async_function(
             &format!("{name}(url: string, body: any, options?: #{{ headers, query, timeout_ms, max_redirects }}) -> #{{ status, headers, body, body_raw }}"),
-            move |cx: CallCx, url: String, body: Content, options: Option<Options>| {
+            move |cx: CallCx, url: String, body: Content, options: Options| {
                 send(http.clone(), cx, method.clone(), url, body, options)
             },
         )
@@ -63,9 +116,9 @@ async fn send(
     method: Method,
     url: String,
     body: Content,
-    options: Option<Options>,
+    options: Options,
 ) -> Result<OutboundResponse> {
-    http.send(&cx, request(method, url, body, options.unwrap_or_default())?).await
+    http.send(&cx, request(method, url, body, options)?).await
 }
 
 fn request(method: Method, url: String, body: Content, options: Options) -> Result<OutboundRequest> {
@@ -75,6 +128,12 @@ fn request(method: Method, url: String, body: Content, options: Options) -> Resu
             let (name, value) = check_header(name, &value.to_string())?;
             request.headers.append(name, value);
         }
+    }
+    if options.secrets.len() > MAX_HEADERS {
+        return Err(HttpError::HeadersTooLarge.into());
+    }
+    for (name, secret) in options.secrets {
+        request.secrets.push((check_header_name(&name)?, secret));
     }
     for (name, values) in &options.query {
         request.query.extend(values.as_slice().iter().map(|value| (name.clone(), value.to_string())));

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 
 use super::HttpError;
+use crate::secrets::Secret;
 
 /// Largest body, either way: as large as a blob of a script may be.
 pub const MAX_BODY_BYTES: usize = 10 << 20;
@@ -31,6 +32,9 @@ pub struct OutboundRequest {
     pub query: Vec<(String, String)>,
     /// Headers, each checked by [`check_header`].
     pub headers: HeaderMap,
+    /// Headers whose values are secrets: sent only to the hosts that each is bound to, over TLS, and never on to another
+    /// origin.
+    pub secrets: Vec<(HeaderName, Secret)>,
     /// The body, at most [`MAX_BODY_BYTES`].
     pub body: Bytes,
     /// For the whole of it, redirects and body included. `None` takes the longest that the host allows, 30 s by default.
@@ -47,6 +51,7 @@ impl OutboundRequest {
             url: url.into(),
             query: Vec::new(),
             headers: HeaderMap::new(),
+            secrets: Vec::new(),
             body: Bytes::new(),
             timeout: None,
             max_redirects: MAX_REDIRECTS,
@@ -92,8 +97,18 @@ const REFUSED: [HeaderName; 9] = [
 /// [`HttpError::InvalidHeader`] for characters that a header cannot carry (line breaks, NUL, anything that is not
 /// ASCII), [`HttpError::HeaderNotAllowed`] for `host`, `user-agent`, and those that frame a message or are for a proxy.
 pub fn check_header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), HttpError> {
-    let invalid = || HttpError::InvalidHeader(name.chars().take(80).collect());
-    let parsed = HeaderName::from_bytes(name.as_bytes()).map_err(|_| invalid())?;
+    let parsed = check_header_name(name)?;
+    let value = HeaderValue::from_str(value).map_err(|_| invalid_header(name))?;
+    Ok((parsed, value))
+}
+
+pub(super) fn invalid_header(name: &str) -> HttpError {
+    HttpError::InvalidHeader(name.chars().take(80).collect())
+}
+
+/// Checks the name alone.
+pub(super) fn check_header_name(name: &str) -> Result<HeaderName, HttpError> {
+    let parsed = HeaderName::from_bytes(name.as_bytes()).map_err(|_| invalid_header(name))?;
     let text = parsed.as_str();
     if REFUSED.contains(&parsed)
         || text.starts_with("proxy-")
@@ -101,8 +116,7 @@ pub fn check_header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue)
     {
         return Err(HttpError::HeaderNotAllowed(text.to_owned()));
     }
-    let value = HeaderValue::from_str(value).map_err(|_| invalid())?;
-    Ok((parsed, value))
+    Ok(parsed)
 }
 
 /// Checks number and size of headers.

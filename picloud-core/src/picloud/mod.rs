@@ -4,6 +4,7 @@ mod app;
 mod collections;
 mod config;
 mod control;
+mod secrets;
 mod self_test;
 mod sweep;
 
@@ -16,6 +17,7 @@ pub use app::{Accepted, App, AppTransaction, Script};
 pub use collections::{DocsCollection, KvCollection};
 pub use config::PicloudConfig;
 use control::Control;
+pub use secrets::AppSecrets;
 pub use sweep::RetentionConfig;
 
 use crate::app::{AppRecord, AppResolver, AppSlug, AppState, Apps};
@@ -85,6 +87,8 @@ pub struct PicloudBuilder {
     services: Services,
     #[cfg(feature = "http")]
     http: Option<crate::http::HttpConfig>,
+    #[cfg(feature = "secrets")]
+    secrets: Option<crate::secrets::SecretKeys>,
 }
 
 impl PicloudBuilder {
@@ -140,6 +144,15 @@ impl PicloudBuilder {
         self
     }
 
+    /// Lets apps have secrets, kept by the backend, sealed under keys of the host's. Without this they get
+    /// `secrets.not_enabled`. Takes the place of whatever [`services`](Self::services) put there.
+    #[cfg(feature = "secrets")]
+    #[must_use]
+    pub fn secrets(mut self, keys: crate::secrets::SecretKeys) -> Self {
+        self.secrets = Some(keys);
+        self
+    }
+
     /// Loads the apps, starts the threads, and makes sure that this build of the interpreter can be stopped.
     ///
     /// # Errors
@@ -173,6 +186,14 @@ impl PicloudBuilder {
             }
             None => bare,
         };
+        #[cfg(feature = "secrets")]
+        let bare = match self.secrets {
+            Some(keys) => {
+                let sealed = crate::secrets::SealedSecrets::new(keys, self.backend.secrets());
+                Services { secrets: Arc::new(sealed), ..bare }
+            }
+            None => bare,
+        };
         let services = guard::guarded(bare, &door);
         let control = Control::start()?;
         let mut modules = vec![
@@ -181,6 +202,7 @@ impl PicloudBuilder {
             crate::docs::script_module(services.docs.clone()),
             crate::pubsub::script_module(services.pubsub.clone()),
             crate::http::script_module(services.http.clone()),
+            crate::secrets::script_module(services.secrets.clone()),
             crate::dead_letters::script_module(self.backend.outbox()),
         ];
         #[cfg(feature = "utilities")]
@@ -255,6 +277,8 @@ impl Picloud {
             services,
             #[cfg(feature = "http")]
             http: None,
+            #[cfg(feature = "secrets")]
+            secrets: None,
         }
     }
 

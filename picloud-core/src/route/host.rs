@@ -109,6 +109,11 @@ impl HostPattern {
         }
     }
 
+    /// Whether this is any host at all.
+    pub fn is_any(&self) -> bool {
+        self.hosts == Hosts::Any
+    }
+
     pub(super) fn hosts(&self) -> &Hosts {
         &self.hosts
     }

@@ -9,6 +9,7 @@ use picloud_core::execution::ExecutionStore;
 use picloud_core::kv::KvService;
 use picloud_core::outbox::Outbox;
 use picloud_core::pubsub::PubsubService;
+use picloud_core::secrets::SecretStore;
 use picloud_core::{Backend, Clock, Result, Transaction, async_trait};
 use picloud_memory::MemoryBackend;
 
@@ -18,6 +19,7 @@ use crate::executions::WrongExecutions;
 use crate::kv::WrongKv;
 use crate::outbox::WrongOutbox;
 use crate::pubsub::WrongPubsub;
+use crate::secrets::WrongSecrets;
 use crate::transaction::WrongTransactions;
 use crate::{Wrong, outbox, transaction};
 
@@ -54,6 +56,7 @@ struct WrongBackend {
     kv: Arc<WrongKv>,
     docs: Arc<WrongDocs>,
     pubsub: Arc<WrongPubsub>,
+    secrets: Arc<WrongSecrets>,
     catalog: Arc<WrongCatalog>,
     outbox: Arc<WrongOutbox>,
     executions: Arc<WrongExecutions>,
@@ -83,6 +86,10 @@ impl WrongBackend {
             Some(Wrong::Pubsub(wrong)) => Some(wrong),
             _ => None,
         };
+        let in_secrets = match wrong {
+            Some(Wrong::Secrets(wrong)) => Some(wrong),
+            _ => None,
+        };
         let in_executions = match wrong {
             Some(Wrong::Executions(wrong)) => Some(wrong),
             _ => None,
@@ -97,6 +104,7 @@ impl WrongBackend {
         WrongBackend {
             catalog: Arc::new(WrongCatalog::new(memory.catalog(), in_catalog)),
             outbox: Arc::new(WrongOutbox::new(&memory, in_outbox)),
+            secrets: Arc::new(WrongSecrets::new(memory.secrets(), in_secrets)),
             executions: Arc::new(WrongExecutions::new(memory.executions(), in_executions)),
             transactions: WrongTransactions::new(
                 memory.clone(),
@@ -129,6 +137,10 @@ impl Backend for WrongBackend {
 
     fn pubsub(&self) -> Arc<dyn PubsubService> {
         self.pubsub.clone()
+    }
+
+    fn secrets(&self) -> Arc<dyn SecretStore> {
+        self.secrets.clone()
     }
 
     fn outbox(&self) -> Arc<dyn Outbox> {

@@ -12,6 +12,7 @@ mod executions;
 mod kv;
 mod outbox;
 mod pubsub;
+mod secrets;
 mod transaction;
 mod wrongs;
 
@@ -30,6 +31,7 @@ enum Wrong {
     Catalog(catalog::Wrong),
     Outbox(outbox::Wrong),
     Pubsub(pubsub::Wrong),
+    Secrets(secrets::Wrong),
     Executions(executions::Wrong),
     Tx(transaction::Wrong),
 }
@@ -61,6 +63,9 @@ impl Wrong {
         }
         for (wrong, expected) in pubsub::Wrong::ALL {
             room(&["pubsub"], Wrong::Pubsub(*wrong), expected);
+        }
+        for (wrong, expected) in secrets::Wrong::ALL {
+            room(&["secrets"], Wrong::Secrets(*wrong), expected);
         }
         for (wrong, expected) in outbox::Wrong::ALL {
             room(&["outbox"], Wrong::Outbox(*wrong), expected);

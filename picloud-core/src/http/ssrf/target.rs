@@ -109,6 +109,18 @@ impl Guard {
         self.check_parsed(url)
     }
 
+    /// Whether the host has opened the way to this target itself: all that is private, or this one address.
+    pub(in crate::http) fn is_opened(&self, target: &Target) -> bool {
+        let address = match target.url.host() {
+            Some(Host::Ipv4(address)) => Some(IpAddr::V4(address)),
+            Some(Host::Ipv6(address)) => Some(IpAddr::V6(address)),
+            _ => None,
+        };
+        let excepted =
+            address.is_some_and(|address| self.is_exception(SocketAddr::new(address, target.port)));
+        self.allow_private || excepted
+    }
+
     /// As [`check_url`](Guard::check_url), for where a redirect points to: a URL, or a part of one to be read in place
     /// of `base`.
     pub(in crate::http) fn check_location(&self, base: &Target, text: &str) -> Result<Target, HttpError> {
