@@ -13,6 +13,7 @@ use crate::kv::KvService;
 use crate::outbox::Outbox;
 use crate::pubsub::PubsubService;
 use crate::queue::QueueService;
+use crate::secrets::SecretStore;
 use crate::services::Services;
 use crate::{Clock, Error, ErrorKind, Result};
 
@@ -39,6 +40,9 @@ pub trait Backend: Debug + Send + Sync + 'static {
 
     /// The queue service.
     fn queue(&self) -> Arc<dyn QueueService>;
+
+    /// Where sealed secrets are kept.
+    fn secrets(&self) -> Arc<dyn SecretStore>;
 
     /// Events on their way.
     fn outbox(&self) -> Arc<dyn Outbox>;
@@ -97,6 +101,10 @@ impl<B: Backend + ?Sized> Backend for Arc<B> {
 
     fn queue(&self) -> Arc<dyn QueueService> {
         (**self).queue()
+    }
+
+    fn secrets(&self) -> Arc<dyn SecretStore> {
+        (**self).secrets()
     }
 
     fn outbox(&self) -> Arc<dyn Outbox> {

@@ -33,6 +33,8 @@
 //! | the KV service | [`kv::KvService`] |
 //! | documents, and queries over them | [`docs::DocsService`], [`docs::filter`] |
 //! | files: records, bytes, answers to requests | [`files::FilesService`], `files::BlobStore`, [`App::files`] |
+//! | requests of scripts to other servers, and the guard on them | [`mod@http`], [`http::ssrf`] |
+//! | secrets that scripts use and cannot read | [`App::secrets`], [`secrets`] |
 //! | handling events, retries, dead letters | [`trigger`], [`outbox`], [`App::create_trigger`], [`App::dead_letters`] |
 //! | writes that commit together | [`App::transaction`] |
 //! | writing a backend | [`Backend`], [`catalog::Catalog`], and `conformance` behind the feature of that name |
@@ -47,6 +49,8 @@
 //! - `metrics` (default): counters and histograms through the `metrics` facade; without it they compile to nothing.
 //! - `utilities` (default): the script modules `json`, `time`, `crypto`, `base64`, `hex`, `url` and `regex`.
 //! - `files` (default): bytes of files, the script module `files`, and what hosts need to store and serve them.
+//! - `http`: the client behind the script module `http`. Brings TLS and C code, hence off by default.
+//! - `secrets`: encryption of secrets at rest.
 //! - `conformance`: the contract of a backend as runnable tests.
 //! - `fuzzing`: what fuzz targets and benches call from inside. Not part of the interface.
 
@@ -73,6 +77,7 @@ pub mod fuzzing;
 mod guard;
 mod held;
 mod hex;
+pub mod http;
 mod ids;
 mod json;
 mod json_canonical;
@@ -82,15 +87,18 @@ mod metric;
 mod names;
 pub mod outbox;
 pub mod page;
+mod per_runtime;
 mod picloud;
 pub mod pubsub;
 pub mod queue;
 pub mod route;
 pub mod script;
+pub mod secrets;
 mod services;
 pub mod trigger;
 #[cfg(feature = "utilities")]
 mod utilities;
+mod values;
 
 pub use async_trait::async_trait;
 pub use backend::{Backend, MAX_TRANSACTION, Transaction, tx_closed};
@@ -101,10 +109,11 @@ pub use error::{Error, ErrorKind, Result};
 pub use ids::{AppId, EventId, ExecutionId, RequestId, RouteId, ScriptId, TraceId, TriggerId};
 pub use json::Json;
 pub use names::{CollectionName, MAX_NAME_BYTES};
+pub use per_runtime::PerRuntime;
 #[cfg(feature = "files")]
 pub use picloud::FilesCollection;
 pub use picloud::{
-    Accepted, App, AppTransaction, DocsCollection, KvCollection, Picloud, PicloudBuilder, PicloudConfig,
-    RetentionConfig, Script, Version,
+    Accepted, App, AppSecrets, AppTransaction, DocsCollection, KvCollection, Picloud, PicloudBuilder,
+    PicloudConfig, RetentionConfig, Script, Version,
 };
 pub use services::Services;

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use crate::backend::Backend;
 use crate::docs::DocsService;
 use crate::files::FilesService;
+use crate::http::{self, HttpService};
 use crate::kv::KvService;
 use crate::pubsub::PubsubService;
 use crate::queue::QueueService;
+use crate::secrets::{self, SecretsService};
 
 /// One `Arc<dyn …>` per room. Cloning is cheap.
 #[derive(Debug, Clone)]
@@ -23,6 +25,11 @@ pub struct Services {
     pub pubsub: Arc<dyn PubsubService>,
     /// Messages for one consumer.
     pub queue: Arc<dyn QueueService>,
+    /// Requests to other servers. No backend's: off unless the host enables it
+    /// ([`PicloudBuilder::http`](crate::PicloudBuilder)) or brings its own.
+    pub http: Arc<dyn HttpService>,
+    /// Secrets. Off unless the host gives a key ([`PicloudBuilder::secrets`](crate::PicloudBuilder)) or brings its own.
+    pub secrets: Arc<dyn SecretsService>,
 }
 
 impl Services {
@@ -34,7 +41,8 @@ impl Services {
         pubsub: Arc<dyn PubsubService>,
         queue: Arc<dyn QueueService>,
     ) -> Self {
-        Services { kv, docs, files, pubsub, queue }
+        let (http, secrets) = (Arc::new(http::NotEnabled), Arc::new(secrets::NotEnabled));
+        Services { kv, docs, files, pubsub, queue, http, secrets }
     }
 
     /// The services of a backend, bare: the guard comes on top when [`Picloud`](crate::Picloud) starts.

@@ -10,6 +10,7 @@ use picloud_core::kv::KvService;
 use picloud_core::outbox::Outbox;
 use picloud_core::pubsub::PubsubService;
 use picloud_core::queue::QueueService;
+use picloud_core::secrets::SecretStore;
 use picloud_core::{AppId, Backend, Clock, Result, SystemClock, Transaction, async_trait};
 
 use crate::catalog::MemoryCatalog;
@@ -22,6 +23,7 @@ use crate::outbox::MemoryOutbox;
 use crate::place::Place;
 use crate::pubsub::MemoryPubsub;
 use crate::queue::MemoryQueue;
+use crate::secrets::MemorySecrets;
 use crate::tables::Shared;
 use crate::transaction::MemoryTransaction;
 
@@ -85,6 +87,10 @@ impl Backend for MemoryBackend {
 
     fn queue(&self) -> Arc<dyn QueueService> {
         Arc::new(MemoryQueue::new(Place::tables(self.tables.clone())))
+    }
+
+    fn secrets(&self) -> Arc<dyn SecretStore> {
+        Arc::new(MemorySecrets(self.tables.clone()))
     }
 
     fn outbox(&self) -> Arc<dyn Outbox> {

@@ -41,6 +41,7 @@ mod outbox;
 mod place;
 mod pubsub;
 mod queue;
+mod secrets;
 mod tables;
 mod transaction;
 

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use picloud_core::outbox::{EventKind, Fanout, OutboxRow};
+use picloud_core::secrets::{SealedSecret, SecretName};
 use picloud_core::{AppId, CallCx, Clock, Json, Result};
 use tokio::sync::watch;
 
@@ -30,6 +31,7 @@ pub(crate) struct Tables {
     pub(crate) apps: BTreeMap<AppId, App>,
     pub(crate) data: Data,
     pub(crate) outbox: Rows,
+    pub(crate) secrets: BTreeMap<(AppId, SecretName), SealedSecret>,
     /// The transaction that writes wait for.
     open: Option<Open>,
     transactions: u64,

@@ -12,6 +12,7 @@ use picloud_core::kv::KvService;
 use picloud_core::outbox::Outbox;
 use picloud_core::pubsub::PubsubService;
 use picloud_core::queue::QueueService;
+use picloud_core::secrets::SecretStore;
 use picloud_core::{
     Backend, Clock, Error, ErrorKind, Result, SystemClock, Transaction, async_trait, jittered,
 };
@@ -33,6 +34,7 @@ use crate::outbox::PostgresOutbox;
 use crate::pubsub::PostgresPubsub;
 use crate::queue::{Freed, PostgresQueue};
 use crate::schema::{self, SchemaName};
+use crate::secrets::PostgresSecrets;
 use crate::source::Source;
 use crate::sql::Sql;
 use crate::transaction::PostgresTransaction;
@@ -320,6 +322,10 @@ impl Backend for PostgresBackend {
 
     fn queue(&self) -> Arc<dyn QueueService> {
         Arc::new(PostgresQueue::new(self.inner.clone(), Source::Lanes(self.inner.lanes.clone())))
+    }
+
+    fn secrets(&self) -> Arc<dyn SecretStore> {
+        Arc::new(PostgresSecrets(self.inner.clone()))
     }
 
     fn outbox(&self) -> Arc<dyn Outbox> {

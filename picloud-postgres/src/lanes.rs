@@ -4,15 +4,13 @@
 //! executor thread, or the host's own. So each runtime has a lane of its own, and a connection is opened, used and
 //! dropped there. Taking one costs a lock that nobody else wants; a common pool would halve the rate of reads.
 
-use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use picloud_core::{Error, ErrorKind, Result};
+use picloud_core::{Error, ErrorKind, PerRuntime, Result};
 use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
-use tokio::runtime::{Handle, Id};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::error::of_database;
 use crate::lane_connection::LaneConnection;
@@ -33,8 +31,7 @@ pub(crate) struct Lanes {
     statement_timeout: Duration,
     /// Every call in a transaction of its own: see [`PostgresConfig::pooler`](crate::PostgresConfig::pooler).
     wrap: bool,
-    lanes: RwLock<HashMap<Id, Arc<Lane>>>,
-    closing: watch::Sender<bool>,
+    lanes: PerRuntime<Lane>,
 }
 
 pub(crate) struct Lane {
@@ -56,37 +53,25 @@ impl Lanes {
         statement_timeout: Duration,
         wrap: bool,
     ) -> Self {
-        let closing = watch::Sender::new(false);
-        Lanes { options, per_runtime, statement_timeout, wrap, lanes: RwLock::default(), closing }
+        let lanes = PerRuntime::new(Lane::clear);
+        Lanes { options, per_runtime, statement_timeout, wrap, lanes }
     }
 
-    fn lane(self: &Arc<Self>) -> Result<Arc<Lane>> {
-        let runtime = Handle::try_current().map_err(|error| {
-            Error::new(ErrorKind::Unsupported, "postgres.no_runtime", "a call needs a tokio runtime")
-                .caused_by(error)
-        })?;
-        let id = runtime.id();
-        if let Some(lane) = self.lanes.read().unwrap_or_else(PoisonError::into_inner).get(&id) {
-            return Ok(lane.clone());
-        }
-        let mut lanes = self.lanes.write().unwrap_or_else(PoisonError::into_inner);
-        let lane = lanes.entry(id).or_insert_with(|| {
-            let keeper = Keeper { lanes: Arc::downgrade(self), runtime: id };
-            runtime.spawn(keep(keeper, self.closing.subscribe()));
-            Arc::new(Lane {
+    fn lane(&self) -> Result<Arc<Lane>> {
+        self.lanes.get(|| {
+            Ok(Lane {
                 idle: Mutex::default(),
                 calls: Arc::new(Semaphore::new(self.per_runtime)),
                 transactions: Arc::new(Semaphore::new(self.per_runtime)),
             })
-        });
-        Ok(lane.clone())
+        })
     }
 
     /// A connection for one call.
     ///
     /// # Errors
     /// `postgres.no_connection` when none became free in time; those of connecting.
-    pub(crate) async fn acquire(self: &Arc<Self>) -> Result<LaneConnection> {
+    pub(crate) async fn acquire(&self) -> Result<LaneConnection> {
         let mut taken = self.acquire_bare().await?;
         if self.wrap
             && let Err(error) = taken.begin(self.statement_timeout).await
@@ -103,14 +88,14 @@ impl Lanes {
     }
 
     /// A connection for several statements, which need no transaction around each.
-    pub(crate) async fn acquire_bare(self: &Arc<Self>) -> Result<LaneConnection> {
+    pub(crate) async fn acquire_bare(&self) -> Result<LaneConnection> {
         let lane = self.lane()?;
         let permit = self.permit(&lane.calls).await?;
         self.take(lane, permit).await
     }
 
     /// A connection for a transaction that a caller holds open.
-    pub(crate) async fn acquire_for_transaction(self: &Arc<Self>) -> Result<LaneConnection> {
+    pub(crate) async fn acquire_for_transaction(&self) -> Result<LaneConnection> {
         let lane = self.lane()?;
         let permit = self.permit(&lane.transactions).await?;
         self.take(lane, permit).await
@@ -159,9 +144,7 @@ impl Lanes {
 
     /// Drops every connection that is not in use.
     pub(crate) fn close(&self) {
-        self.closing.send_replace(true);
-        let lanes = std::mem::take(&mut *self.lanes.write().unwrap_or_else(PoisonError::into_inner));
-        lanes.into_values().for_each(|lane| lane.clear());
+        self.lanes.close();
     }
 }
 
@@ -171,29 +154,6 @@ fn no_connection(most: usize) -> Error {
         "postgres.no_connection",
         format!("all {most} connections of this thread are busy (connections_per_runtime)"),
     )
-}
-
-/// Ends with its runtime, as every task does, and takes the runtime's lane along: no one else can use what is in it.
-struct Keeper {
-    lanes: Weak<Lanes>,
-    runtime: Id,
-}
-
-impl Drop for Keeper {
-    fn drop(&mut self) {
-        if let Some(lanes) = self.lanes.upgrade() {
-            let lane = lanes.lanes.write().unwrap_or_else(PoisonError::into_inner).remove(&self.runtime);
-            if let Some(lane) = lane {
-                lane.clear();
-            }
-        }
-    }
-}
-
-async fn keep(keeper: Keeper, mut closing: watch::Receiver<bool>) {
-    // An error means that the backend is gone: the end as well.
-    let _ = closing.wait_for(|closing| *closing).await;
-    drop(keeper);
 }
 
 impl Lane {
@@ -218,9 +178,8 @@ impl Lane {
 
 impl fmt::Debug for Lanes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let lanes = self.lanes.read().unwrap_or_else(PoisonError::into_inner).len();
         f.debug_struct("Lanes")
-            .field("lanes", &lanes)
+            .field("lanes", &self.lanes)
             .field("per_runtime", &self.per_runtime)
             .finish_non_exhaustive()
     }

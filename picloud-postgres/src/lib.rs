@@ -57,6 +57,7 @@ mod plans;
 mod pubsub;
 mod queue;
 mod schema;
+mod secrets;
 mod source;
 mod sql;
 mod time;

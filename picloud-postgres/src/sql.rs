@@ -103,6 +103,16 @@ fn with_row(text: &str) -> String {
 }
 
 statements! {
+    secret_get = "SELECT name, hosts, updated_at, sealed FROM {s}.secrets WHERE app = $1 AND name = $2";
+    secrets_list = "SELECT name, hosts, updated_at FROM {s}.secrets WHERE app = $1 ORDER BY name";
+    secret_put = "INSERT INTO {s}.secrets (app, name, sealed, hosts, updated_at) VALUES ($1, $2, $3, $4, $5)
+              ON CONFLICT (app, name) DO UPDATE
+              SET sealed = excluded.sealed, hosts = excluded.hosts, updated_at = excluded.updated_at RETURNING 1";
+    /// $6 the bytes that must be there.
+    secret_replace = "UPDATE {s}.secrets SET sealed = $3, hosts = $4, updated_at = $5
+              WHERE app = $1 AND name = $2 AND sealed = $6 RETURNING 1";
+    secret_delete = "DELETE FROM {s}.secrets WHERE app = $1 AND name = $2 RETURNING 1";
+
     schema_version = "SELECT max(version) FROM {s}.migrations";
 
     kv_get = "SELECT value FROM {s}.kv WHERE app = $1 AND collection = $2 AND key = $3

@@ -21,6 +21,7 @@ use clap::Parser;
 use picloud_axum::{RouterConfig, ServeConfig, bind, router, serve};
 use picloud_core::alloc::CountingAllocator;
 use picloud_core::backend::Backend;
+use picloud_core::http::HttpConfig;
 use picloud_core::script::{Bundle, DeployError, DeployReport};
 use picloud_core::{App, Picloud, PicloudConfig};
 use picloud_memory::MemoryBackend;
@@ -103,8 +104,12 @@ async fn run(arguments: Arguments) -> Result<ExitCode, Box<dyn Error>> {
         None => Arc::new(MemoryBackend::new()),
     };
     let sink = TerminalSink::new(backend.executions());
-    let cloud =
-        Picloud::builder(backend).config(PicloudConfig::from_env()).execution_log(sink).start().await?;
+    let cloud = Picloud::builder(backend)
+        .config(PicloudConfig::from_env())
+        .http(HttpConfig::from_env())
+        .execution_log(sink)
+        .start()
+        .await?;
     let app = cloud.ensure_app("default").await?;
     let code = match (&arguments.try_file, &arguments.request) {
         (Some(file), Some(request)) => {

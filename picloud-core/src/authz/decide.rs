@@ -19,9 +19,11 @@ impl Capability {
         use Capability::*;
         use Needs::{App, Instance};
         match self {
-            AppRead | AppKvRead | AppDocsRead | AppFilesRead => (Scope::ScriptRead, App(AppRole::Viewer)),
+            AppRead | AppKvRead | AppDocsRead | AppFilesRead | AppSecretsRead => {
+                (Scope::ScriptRead, App(AppRole::Viewer))
+            }
             AppWriteScript | AppKvWrite | AppDocsWrite | AppFilesWrite | AppPubsubPublish | AppQueueSend
-            | AppHttpRequest => (Scope::ScriptWrite, App(AppRole::Editor)),
+            | AppHttpRequest | AppSecretsWrite => (Scope::ScriptWrite, App(AppRole::Editor)),
             AppWriteRoute => (Scope::RouteWrite, App(AppRole::Editor)),
             AppLogRead => (Scope::LogRead, App(AppRole::Viewer)),
             AppManageDomains => (Scope::DomainManage, App(AppRole::AppAdmin)),
@@ -62,7 +64,7 @@ impl Principal {
 mod tests {
     use super::*;
 
-    const ALL: [Capability; 20] = {
+    const ALL: [Capability; 22] = {
         use Capability::*;
         [
             InstanceCreateApp,
@@ -85,6 +87,8 @@ mod tests {
             AppPubsubPublish,
             AppQueueSend,
             AppHttpRequest,
+            AppSecretsRead,
+            AppSecretsWrite,
         ]
     };
 
@@ -97,7 +101,7 @@ mod tests {
         use Capability::*;
         let app = AppId::new();
         let user = || Principal::new(PrincipalKind::User, "u", "ada");
-        let viewer = vec![AppRead, AppLogRead, AppKvRead, AppDocsRead, AppFilesRead];
+        let viewer = vec![AppRead, AppLogRead, AppKvRead, AppDocsRead, AppFilesRead, AppSecretsRead];
         let editor: Vec<_> = ALL
             .into_iter()
             .filter(|c| {
@@ -112,6 +116,7 @@ mod tests {
                             | AppPubsubPublish
                             | AppQueueSend
                             | AppHttpRequest
+                            | AppSecretsWrite
                     )
             })
             .collect();

@@ -95,6 +95,8 @@ pub enum Capability {
     AppPubsubPublish,
     AppQueueSend,
     AppHttpRequest,
+    AppSecretsRead,
+    AppSecretsWrite,
 }
 
 /// Who is behind a call.

@@ -138,6 +138,7 @@ pub fn cases() -> Vec<Case> {
         crate::files::suite::cases(),
         crate::pubsub::suite::cases(),
         crate::queue::suite::cases(),
+        crate::secrets::suite::cases(),
         crate::catalog::suite::cases(),
         crate::outbox::suite::cases(),
         crate::execution::suite::cases(),

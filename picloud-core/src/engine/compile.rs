@@ -91,7 +91,8 @@ impl Toolbox {
                 let most = limits.max_blob_size;
                 (
                     limits.max_string_size.max(most),
-                    limits.max_array_size.max(most),
+                    // The interpreter adds up what is in one map, and some maps have their body twice.
+                    limits.max_array_size.max(most.saturating_mul(2)).saturating_add(HEADROOM),
                     limits.max_map_size.max(most / 16),
                 )
             }
@@ -189,6 +190,9 @@ impl Toolbox {
         Ok((ast, names))
     }
 }
+
+/// Elements that stand beside the largest blobs in one value: cookies of a response, say.
+const HEADROOM: u64 = 10_000;
 
 /// Most functions and closures of a script: the parser takes quadratic time in them.
 const MAX_FUNCTIONS: usize = 1_000;

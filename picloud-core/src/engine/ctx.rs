@@ -1,10 +1,10 @@
 //! The map `ctx`: what a script knows about its own call.
 
-use http::HeaderMap;
-use rhai::{Array, Blob, Dynamic, Map};
+use rhai::{Dynamic, Map};
 
 use super::compile::Part;
 use super::convert;
+use super::message::{append, body, headers};
 use super::run::Run;
 use crate::execution::{EventDelivery, HttpRequest, InvocationType};
 use crate::outbox::EventKind;
@@ -110,7 +110,7 @@ fn request(run: &Run) -> Dynamic {
     if names.has(Part::Body) {
         let body = match payload {
             Some(json) => convert::from_json(json).unwrap_or(Dynamic::UNIT),
-            None => body(request),
+            None => body(&request.headers, &request.body, convert::parse_json),
         };
         map.insert("body".into(), body);
     }
@@ -119,43 +119,4 @@ fn request(run: &Run) -> Dynamic {
         map.insert("body_raw".into(), Dynamic::from_blob(raw));
     }
     Dynamic::from_map(map)
-}
-
-/// Each header once with its first value, and each with all of its values. Bytes that are not UTF-8 are
-/// replaced.
-fn headers(headers: &HeaderMap) -> (Map, Map) {
-    let (mut first, mut all) = (Map::new(), Map::new());
-    for (name, value) in headers {
-        let value: Dynamic = String::from_utf8_lossy(value.as_bytes()).into_owned().into();
-        first.entry(name.as_str().into()).or_insert_with(|| value.clone());
-        append(&mut all, name.as_str(), value);
-    }
-    (first, all)
-}
-
-fn append(all: &mut Map, name: &str, value: Dynamic) {
-    let values = all.entry(name.into()).or_insert_with(|| Dynamic::from_array(Array::new()));
-    if let Ok(mut values) = values.as_array_mut() {
-        values.push(value);
-    }
-}
-
-/// The body by its content type: parsed JSON, text, or a blob. A body that says it is JSON and is not is handed
-/// over as text, so that the script can answer for itself.
-fn body(request: &HttpRequest) -> Dynamic {
-    if request.body.is_empty() {
-        return Dynamic::UNIT;
-    }
-    let content_type =
-        request.headers.get(http::header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
-    let essence = content_type.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
-    let is_json = essence == "application/json" || essence.ends_with("+json");
-    let is_text = is_json || essence.starts_with("text/") || essence == "application/x-www-form-urlencoded";
-    if is_json && let Ok(value) = convert::parse_json(&request.body) {
-        return value;
-    }
-    match std::str::from_utf8(&request.body) {
-        Ok(text) if is_text => text.into(),
-        _ => Dynamic::from_blob(Blob::from(request.body.to_vec())),
-    }
 }

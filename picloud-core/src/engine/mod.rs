@@ -10,6 +10,7 @@ pub(crate) mod fiber;
 mod import;
 pub(crate) mod library;
 mod limits;
+pub(crate) mod message;
 mod module;
 pub(crate) mod natives;
 pub(crate) mod outline;
@@ -22,7 +23,7 @@ pub use ctx::SDK_VERSION;
 pub use limits::{Limits, MAX_TIMEOUT_SECONDS, SandboxCeiling, ScriptSandbox};
 pub(crate) use module::Around;
 pub use module::{
-    Args, AsyncScriptFn, Bytes, Fallible, FromScript, FunctionDoc, Handle, IntoScript, JsonText, Plain, Raw,
-    ScriptAnswer, ScriptFn, ScriptModule, This,
+    Args, AsyncScriptFn, Bytes, Content, Fallible, FromScript, FunctionDoc, Handle, IntoScript, JsonText,
+    Operand, Plain, Raw, ScriptAnswer, ScriptFn, ScriptModule, This,
 };
 pub use reference::Reference;

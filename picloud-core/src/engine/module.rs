@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 
 use super::run::{self, Given};
 use super::{convert, natives};
+use crate::secrets::Secret;
 use crate::{CallCx, Error, Json, Result};
 
 /// Functions that scripts call as `name::function(…)`.
@@ -515,6 +516,82 @@ impl IntoScript for Bytes {
             Held::Text(text) => Dynamic::from(ImmutableString::from(text.as_str())),
             _ => Dynamic::from_blob(natives::copied(self.as_slice())?),
         })
+    }
+}
+
+/// A string, a blob, or a [`Secret`] as a parameter: for functions that work on bytes and answer nothing from which a
+/// secret could be told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Operand {
+    /// A string or a blob.
+    Bytes(Bytes),
+    /// A secret.
+    Secret(Secret),
+}
+
+impl Operand {
+    /// The bytes.
+    pub fn as_slice(&self) -> &[u8] {
+        match self {
+            Operand::Bytes(bytes) => bytes.as_slice(),
+            Operand::Secret(secret) => secret.expose(),
+        }
+    }
+}
+
+impl FromScript for Operand {
+    fn take(args: &mut Args<'_, '_>) -> Result<Self> {
+        let secret = args.take().and_then(|value| value.read_lock::<Secret>().map(|secret| secret.clone()));
+        if let Some(secret) = secret {
+            return Ok(Operand::Secret(secret));
+        }
+        args.next -= 1;
+        Bytes::take(args).map(Operand::Bytes)
+    }
+}
+
+/// Any value as a parameter, by what it is: for functions that take text and bytes as they are, and everything else as
+/// JSON.
+///
+/// ```
+/// use picloud_core::engine::Content;
+/// use picloud_core::{CallCx, ScriptModule};
+///
+/// let mail = ScriptModule::new("mail").function("size(body: any) -> int", |_cx: CallCx, body: Content| match body {
+///     Content::None => 0,
+///     Content::Text(text) => text.len(),
+///     Content::Blob(bytes) => bytes.len(),
+///     Content::Json(json) => json.len(),
+/// });
+/// assert_eq!(mail.functions().count(), 1);
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    /// `()`, or left out.
+    None,
+    /// A string.
+    Text(String),
+    /// A blob.
+    Blob(Vec<u8>),
+    /// Anything else that JSON can hold.
+    Json(Json),
+}
+
+impl FromScript for Content {
+    fn take(args: &mut Args<'_, '_>) -> Result<Self> {
+        let Some(value) = args.take() else { return Ok(Content::None) };
+        if value.is_unit() {
+            return Ok(Content::None);
+        }
+        if let Some(text) = value.read_lock::<ImmutableString>() {
+            natives::spend(text.len())?;
+            return Ok(Content::Text(text.to_string()));
+        }
+        if let Some(blob) = value.read_lock::<rhai::Blob>() {
+            return natives::copied(&blob).map(Content::Blob);
+        }
+        args.next -= 1;
+        Raw::take(args).map(|json| Content::Json(json.or_null()))
     }
 }
 

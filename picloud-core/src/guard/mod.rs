@@ -5,9 +5,11 @@
 
 mod docs;
 mod files;
+mod http;
 mod kv;
 mod pubsub;
 mod queue;
+mod secrets;
 
 use std::fmt::Debug;
 use std::future::Future;
@@ -46,13 +48,16 @@ pub(crate) const ATTEMPTS: usize = 8;
 
 /// Wraps the services of a backend, or of a transaction.
 pub(crate) fn guarded(services: Services, door: &Door) -> Services {
-    Services::new(
+    let mut guarded = Services::new(
         Arc::new(kv::GuardedKv::new(services.kv, door.clone())),
         Arc::new(docs::GuardedDocs::new(services.docs, door.clone())),
         Arc::new(files::GuardedFiles::new(services.files, door.clone())),
         Arc::new(pubsub::GuardedPubsub::new(services.pubsub, door.clone())),
         Arc::new(queue::GuardedQueue::new(services.queue, door.clone())),
-    )
+    );
+    guarded.http = Arc::new(http::GuardedHttp::new(services.http));
+    guarded.secrets = Arc::new(secrets::GuardedSecrets::new(services.secrets, door.clone()));
+    guarded
 }
 
 /// What all guarded services share.
@@ -175,12 +180,24 @@ pub(crate) fn no_such_app(app: AppId) -> Error {
     Error::not_found("app.not_found", "there is no such app").with("app", app)
 }
 
-/// Runs a call until the deadline of its context, and counts it.
+/// Runs a call until the deadline of its context, counts it, and tells the operator what went wrong inside.
 pub(crate) async fn bounded<T>(
     cx: &CallCx,
     call: Call,
     future: impl Future<Output = Result<T>>,
 ) -> Result<T> {
+    let answer = in_time(cx, call, future).await;
+    if let Err(error) = &answer
+        && matches!(error.kind(), ErrorKind::Internal | ErrorKind::Unavailable)
+    {
+        // What went wrong inside is for the operator; a script sees code and message.
+        tracing::error!(call = call.name, app = %cx.app(), error = ?error, "a service call failed");
+    }
+    answer
+}
+
+/// Runs a call until the deadline of its context, and counts it.
+async fn in_time<T>(cx: &CallCx, call: Call, future: impl Future<Output = Result<T>>) -> Result<T> {
     let answer = match cx.deadline() {
         // An execution is stopped by its executor, host calls included.
         None => future.await,
@@ -191,11 +208,5 @@ pub(crate) async fn bounded<T>(
         },
     };
     (call.count)();
-    if let Err(error) = &answer
-        && matches!(error.kind(), ErrorKind::Internal | ErrorKind::Unavailable)
-    {
-        // What went wrong inside is for the operator; a script sees code and message.
-        tracing::error!(call = call.name, app = %cx.app(), error = ?error, "a service call failed");
-    }
     answer
 }

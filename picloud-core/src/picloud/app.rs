@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 
 #[cfg(feature = "files")]
 use super::FilesCollection;
-use super::{DocsCollection, KvCollection, Picloud};
+use super::{AppSecrets, DocsCollection, KvCollection, Picloud};
 use crate::app::AppState;
 use crate::authz::{Capability, Principal};
 use crate::catalog::{AppSnapshot, CatalogChange};
@@ -369,6 +369,27 @@ impl App {
             return self.accept(&record, &request, None).await?.into_response();
         }
         Script { app: self.clone(), record }.request(request).await
+    }
+
+    /// The app's secrets.
+    ///
+    /// ```
+    /// # use picloud_core::Picloud;
+    /// # use picloud_memory::MemoryBackend;
+    /// # #[cfg(feature = "secrets")]
+    /// # #[tokio::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use picloud_core::secrets::SecretKeys;
+    ///
+    /// let key = [7; 32]; // from where the host keeps its own
+    /// let cloud = Picloud::builder(MemoryBackend::new()).secrets(SecretKeys::new("2026", &key)?).start().await?;
+    /// let app = cloud.create_app("shop").await?;
+    /// app.secrets().set("mail", "key-123", ["api.mail.example"]).await?;
+    /// assert_eq!(app.secrets().list().await?[0].name.as_str(), "mail");
+    /// # Ok(()) }
+    /// # #[cfg(not(feature = "secrets"))] fn main() {}
+    /// ```
+    pub fn secrets(&self) -> AppSecrets {
+        AppSecrets::new(self.cloud.services(), self.cx())
     }
 
     /// Publishes a message to every trigger whose pattern matches the topic; answers how many these are. It is stored

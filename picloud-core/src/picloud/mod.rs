@@ -4,6 +4,7 @@ mod app;
 mod collections;
 mod config;
 mod control;
+mod secrets;
 mod self_test;
 mod sweep;
 
@@ -18,6 +19,7 @@ pub use collections::FilesCollection;
 pub use collections::{DocsCollection, KvCollection};
 pub use config::PicloudConfig;
 use control::Control;
+pub use secrets::AppSecrets;
 pub use sweep::RetentionConfig;
 
 use crate::app::{AppRecord, AppResolver, AppSlug, AppState, Apps};
@@ -94,6 +96,10 @@ pub struct PicloudBuilder {
     services: Services,
     #[cfg(feature = "files")]
     blobs: Option<Arc<dyn BlobStore>>,
+    #[cfg(feature = "http")]
+    http: Option<crate::http::HttpConfig>,
+    #[cfg(feature = "secrets")]
+    secrets: Option<crate::secrets::SecretKeys>,
 }
 
 impl PicloudBuilder {
@@ -148,12 +154,30 @@ impl PicloudBuilder {
         self
     }
 
+    /// Lets scripts send requests to other servers, within what the configuration allows. Without this they get
+    /// `http.not_enabled`. Takes the place of whatever [`services`](Self::services) put there.
+    #[cfg(feature = "http")]
+    #[must_use]
+    pub fn http(mut self, config: crate::http::HttpConfig) -> Self {
+        self.http = Some(config);
+        self
+    }
+
+    /// Lets apps have secrets, kept by the backend, sealed under keys of the host's. Without this they get
+    /// `secrets.not_enabled`. Takes the place of whatever [`services`](Self::services) put there.
+    #[cfg(feature = "secrets")]
+    #[must_use]
+    pub fn secrets(mut self, keys: crate::secrets::SecretKeys) -> Self {
+        self.secrets = Some(keys);
+        self
+    }
+
     /// Loads the apps, starts the threads, and makes sure that this build of the interpreter can be stopped.
     ///
     /// # Errors
     /// A script module with a bad name or signature, a backend that does not answer, a system without room for
     /// threads, and builds in which a script could not be contained (`panic = "abort"`, an interpreter compiled
-    /// without limits).
+    /// without limits); `http.no_certificates`.
     pub async fn start(self) -> Result<Picloud> {
         let mut config = self.config;
         if !alloc::is_counting() {
@@ -177,7 +201,24 @@ impl PicloudBuilder {
             Some(blobs) => (self.services.files.clone(), blobs),
             None => (self.services.files.clone(), config.files.open().await?),
         };
-        let services = guard::guarded(self.services, &door);
+        let bare = self.services;
+        #[cfg(feature = "http")]
+        let bare = match self.http {
+            Some(config) => {
+                let client = crate::http::HttpClient::new(config)?;
+                Services { http: Arc::new(client), ..bare }
+            }
+            None => bare,
+        };
+        #[cfg(feature = "secrets")]
+        let bare = match self.secrets {
+            Some(keys) => {
+                let sealed = crate::secrets::SealedSecrets::new(keys, self.backend.secrets());
+                Services { secrets: Arc::new(sealed), ..bare }
+            }
+            None => bare,
+        };
+        let services = guard::guarded(bare, &door);
         #[cfg(feature = "files")]
         let files = Files::new(services.files.clone(), blobs.clone(), config.files.max_file_bytes);
         let control = Control::start()?;
@@ -192,6 +233,8 @@ impl PicloudBuilder {
             #[cfg(feature = "files")]
             crate::files::script_module(files.clone()),
             invoke::module(invoker.clone()),
+            crate::http::script_module(services.http.clone()),
+            crate::secrets::script_module(services.secrets.clone()),
         ];
         #[cfg(feature = "utilities")]
         modules.extend(crate::utilities::script_modules(control.handle()));
@@ -282,6 +325,10 @@ impl Picloud {
             services,
             #[cfg(feature = "files")]
             blobs: None,
+            #[cfg(feature = "http")]
+            http: None,
+            #[cfg(feature = "secrets")]
+            secrets: None,
         }
     }
 

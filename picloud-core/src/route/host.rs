@@ -89,6 +89,31 @@ impl HostPattern {
         }
     }
 
+    /// Whether a host in [normal form](normalize_host) is one of those.
+    ///
+    /// ```
+    /// use picloud_core::route::HostPattern;
+    ///
+    /// let pattern = HostPattern::parse("*.example.com").unwrap();
+    /// assert!(pattern.matches("a.b.example.com"));
+    /// assert!(!pattern.matches("example.com"));
+    /// ```
+    pub fn matches(&self, host: &str) -> bool {
+        match &self.hosts {
+            Hosts::Any => true,
+            Hosts::Strict(name) => **name == *host,
+            Hosts::Wildcard { suffix, .. } => host
+                .strip_suffix(&**suffix)
+                .and_then(|labels| labels.strip_suffix('.'))
+                .is_some_and(|labels| !labels.is_empty()),
+        }
+    }
+
+    /// Whether this is any host at all.
+    pub fn is_any(&self) -> bool {
+        self.hosts == Hosts::Any
+    }
+
     pub(super) fn hosts(&self) -> &Hosts {
         &self.hosts
     }

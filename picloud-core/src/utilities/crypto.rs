@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::engine::natives::{self, BYTES_PER_OPERATION};
-use crate::engine::{Bytes, ScriptModule};
+use crate::engine::{Bytes, Operand, ScriptModule};
 use crate::{CallCx, Error, ErrorKind, Result};
 
 /// Bytes that are hashed in about the time of a few operations.
@@ -27,14 +27,15 @@ pub(super) fn module() -> ScriptModule {
             },
         )
         .function(
-            "hmac_sha256(key: string | blob, data: string | blob, encoding?: string) -> string | blob",
-            |_cx: CallCx, key: Bytes, data: Bytes, encoding: Option<String>| {
+            "hmac_sha256(key: string | blob | Secret, data: string | blob, encoding?: string) -> string | blob",
+            |_cx: CallCx, key: Operand, data: Bytes, encoding: Option<String>| {
                 spelt(&hmac_sha256(key.as_slice(), data.as_slice())?, encoding.as_deref())
             },
         )
-        .function("equals(a: string | blob, b: string | blob) -> bool", |_cx: CallCx, a: Bytes, b: Bytes| {
-            equals(a.as_slice(), b.as_slice())
-        })
+        .function(
+            "equals(a: string | blob | Secret, b: string | blob | Secret) -> bool",
+            |_cx: CallCx, a: Operand, b: Operand| equals(a.as_slice(), b.as_slice()),
+        )
         .function("random_bytes(count: int) -> blob", |_cx: CallCx, count: i64| {
             match usize::try_from(count) {
                 Ok(count) if count <= MAX_RANDOM_BYTES => random(vec![0; count]).map(Bytes::from),

@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use fluent_uri::ParseErrorKind;
 use fluent_uri::pct_enc::EString;
 use fluent_uri::pct_enc::encoder::Data;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::{may_build, text, within};
 use crate::engine::natives;
 use crate::engine::{Bytes, ScriptModule};
 use crate::route::{hex_pair, parse_query};
+use crate::values::Values;
 use crate::{CallCx, Error, Result};
 
 /// Longest URL that is parsed, as long as a path may be in a request.
@@ -35,24 +36,6 @@ pub(super) struct Parts {
 
 pub(super) type Pairs = BTreeMap<String, String>;
 pub(super) type AllPairs = BTreeMap<String, Vec<String>>;
-
-/// What a query can carry.
-#[derive(Debug, Deserialize)]
-#[serde(untagged, expecting = "a string, a number or a bool, or an array of these")]
-pub(super) enum Values {
-    None(()),
-    One(Scalar),
-    Many(Vec<Scalar>),
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(untagged, expecting = "a string, a number or a bool")]
-pub(super) enum Scalar {
-    Text(String),
-    Int(i64),
-    Float(f64),
-    Bool(bool),
-}
 
 pub(super) fn module() -> ScriptModule {
     ScriptModule::new("url")
@@ -174,12 +157,7 @@ pub(super) fn all_values(query: &str) -> AllPairs {
 pub(super) fn build_query(values: &BTreeMap<String, Values>) -> Result<String> {
     let mut query = String::new();
     for (name, values) in values {
-        let values = match values {
-            Values::None(()) => &[],
-            Values::One(value) => std::slice::from_ref(value),
-            Values::Many(values) => values,
-        };
-        for value in values {
+        for value in values.as_slice() {
             if !query.is_empty() {
                 query.push('&');
             }
@@ -194,15 +172,4 @@ pub(super) fn build_query(values: &BTreeMap<String, Values>) -> Result<String> {
 /// As browsers encode the fields of forms: a space is a plus.
 fn form_encoded(text: &str) -> Result<String> {
     Ok(encode(text)?.replace("%20", "+"))
-}
-
-impl std::fmt::Display for Scalar {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Scalar::Text(text) => f.write_str(text),
-            Scalar::Int(number) => number.fmt(f),
-            Scalar::Float(number) => number.fmt(f),
-            Scalar::Bool(truth) => truth.fmt(f),
-        }
-    }
 }

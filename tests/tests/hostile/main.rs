@@ -10,6 +10,7 @@
 )]
 
 mod cycles;
+mod http;
 mod identity;
 mod kv;
 mod memory;

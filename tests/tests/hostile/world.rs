@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use picloud_core::engine::{SandboxCeiling, ScriptSandbox};
 use picloud_core::execution::{Answer, FailureClass, HttpRequest, Invocation, Outcome};
+use picloud_core::http::HttpConfig;
 use picloud_core::script::{Bundle, Owner, ScriptKind, ScriptName, ScriptRecord};
 use picloud_core::{App, Picloud, PicloudConfig, ScriptId, Timestamp};
 use picloud_memory::MemoryBackend;
@@ -107,7 +108,12 @@ impl World {
             config.limits.max_call_levels = ceiling.max_call_levels;
             config.limits.max_expr_depth = ceiling.max_expr_depth;
         }
-        let cloud = Picloud::builder(MemoryBackend::new()).config(config.clone()).start().await.unwrap();
+        let cloud = Picloud::builder(MemoryBackend::new())
+            .config(config.clone())
+            .http(HttpConfig::default())
+            .start()
+            .await
+            .unwrap();
         let bystander = cloud.create_app("bystander").await.unwrap();
         let greet = Bundle::new().file("greet", "`hello ${ctx.request.body.name}`").unwrap();
         bystander.deploy(&greet).await.unwrap();

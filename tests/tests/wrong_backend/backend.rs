@@ -11,6 +11,7 @@ use picloud_core::kv::KvService;
 use picloud_core::outbox::Outbox;
 use picloud_core::pubsub::PubsubService;
 use picloud_core::queue::QueueService;
+use picloud_core::secrets::SecretStore;
 use picloud_core::{Backend, Clock, Result, Transaction, async_trait};
 use picloud_memory::MemoryBackend;
 
@@ -22,6 +23,7 @@ use crate::kv::WrongKv;
 use crate::outbox::WrongOutbox;
 use crate::pubsub::WrongPubsub;
 use crate::queue::WrongQueue;
+use crate::secrets::WrongSecrets;
 use crate::transaction::WrongTransactions;
 use crate::{Wrong, outbox, transaction};
 
@@ -60,6 +62,7 @@ struct WrongBackend {
     files: Arc<WrongFiles>,
     pubsub: Arc<WrongPubsub>,
     queue: Arc<WrongQueue>,
+    secrets: Arc<WrongSecrets>,
     catalog: Arc<WrongCatalog>,
     outbox: Arc<WrongOutbox>,
     executions: Arc<WrongExecutions>,
@@ -97,6 +100,10 @@ impl WrongBackend {
             Some(Wrong::Queue(wrong)) => Some(wrong),
             _ => None,
         };
+        let in_secrets = match wrong {
+            Some(Wrong::Secrets(wrong)) => Some(wrong),
+            _ => None,
+        };
         let in_executions = match wrong {
             Some(Wrong::Executions(wrong)) => Some(wrong),
             _ => None,
@@ -113,6 +120,7 @@ impl WrongBackend {
         WrongBackend {
             catalog: Arc::new(WrongCatalog::new(memory.catalog(), in_catalog)),
             outbox: Arc::new(WrongOutbox::new(&memory, in_outbox)),
+            secrets: Arc::new(WrongSecrets::new(memory.secrets(), in_secrets)),
             executions: Arc::new(WrongExecutions::new(memory.executions(), in_executions)),
             transactions: WrongTransactions::new(
                 memory.clone(),
@@ -157,6 +165,10 @@ impl Backend for WrongBackend {
 
     fn queue(&self) -> Arc<dyn QueueService> {
         self.queue.clone()
+    }
+
+    fn secrets(&self) -> Arc<dyn SecretStore> {
+        self.secrets.clone()
     }
 
     fn outbox(&self) -> Arc<dyn Outbox> {

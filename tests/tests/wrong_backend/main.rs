@@ -14,6 +14,7 @@ mod kv;
 mod outbox;
 mod pubsub;
 mod queue;
+mod secrets;
 mod transaction;
 mod wrongs;
 
@@ -34,6 +35,7 @@ enum Wrong {
     Outbox(outbox::Wrong),
     Pubsub(pubsub::Wrong),
     Queue(queue::Wrong),
+    Secrets(secrets::Wrong),
     Executions(executions::Wrong),
     Tx(transaction::Wrong),
 }
@@ -71,6 +73,9 @@ impl Wrong {
         }
         for (wrong, expected) in queue::Wrong::ALL {
             room(&["queue"], Wrong::Queue(*wrong), expected);
+        }
+        for (wrong, expected) in secrets::Wrong::ALL {
+            room(&["secrets"], Wrong::Secrets(*wrong), expected);
         }
         for (wrong, expected) in outbox::Wrong::ALL {
             room(&["outbox", "queue"], Wrong::Outbox(*wrong), expected);
