@@ -14,7 +14,7 @@ use picloud_core::execution::{Answer, HttpRequest, HttpResponse, Invocation, Out
 use picloud_core::route::{Allow, DispatchMode, RouteMatch, is_reserved, normalize_host, normalize_path};
 use picloud_core::{AppId, Picloud, script::ScriptRecord};
 
-use crate::{ApiError, RouterConfig};
+use crate::{ApiError, RouterConfig, events};
 
 /// What a route leads to.
 struct Found {
@@ -145,15 +145,19 @@ impl Handler {
         invocation.detach_on_drop = detach;
         let Outcome { execution, result, .. } = self.cloud().executor().run(invocation).await;
         match result {
-            Ok(Answer::Response(response)) => into_response(response),
-            Ok(Answer::Value(value)) => into_response(HttpResponse {
-                status: StatusCode::OK,
-                headers: HeaderMap::from_iter([(
-                    header::CONTENT_TYPE,
-                    HeaderValue::from_static("application/json"),
-                )]),
-                body: Bytes::from(value.as_str().to_owned()),
-            }),
+            Ok(Answer::Response(mut response)) => match response.stream.take() {
+                Some(stream) => events::response(&self.cloud().app(app), response, &stream, self.config()),
+                None => into_response(response),
+            },
+            Ok(Answer::Value(value)) => {
+                let json = HeaderValue::from_static("application/json");
+                let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, json)]);
+                into_response(HttpResponse::new(
+                    StatusCode::OK,
+                    headers,
+                    Bytes::from(value.as_str().to_owned()),
+                ))
+            }
             Err(failure) => {
                 ApiError::of_script(&failure, execution, self.config().expose_errors || may_read_logs)
                     .into_response()

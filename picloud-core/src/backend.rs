@@ -10,7 +10,7 @@ use crate::docs::DocsService;
 use crate::execution::ExecutionStore;
 use crate::kv::KvService;
 use crate::outbox::Outbox;
-use crate::pubsub::PubsubService;
+use crate::pubsub::{Broadcast, PubsubService};
 use crate::services::Services;
 use crate::{Clock, Error, ErrorKind, Result};
 
@@ -30,6 +30,9 @@ pub trait Backend: Debug + Send + Sync + 'static {
     fn docs(&self) -> Arc<dyn DocsService>;
     /// The pub/sub service.
     fn pubsub(&self) -> Arc<dyn PubsubService>;
+
+    /// What carries messages that are not stored.
+    fn broadcast(&self) -> Arc<dyn Broadcast>;
 
     /// Events on their way.
     fn outbox(&self) -> Arc<dyn Outbox>;
@@ -80,6 +83,10 @@ impl<B: Backend + ?Sized> Backend for Arc<B> {
 
     fn pubsub(&self) -> Arc<dyn PubsubService> {
         (**self).pubsub()
+    }
+
+    fn broadcast(&self) -> Arc<dyn Broadcast> {
+        (**self).broadcast()
     }
 
     fn outbox(&self) -> Arc<dyn Outbox> {

@@ -32,6 +32,7 @@
 //! | what a script came to, and where records go | [`execution::Outcome`], [`execution::ExecutionLogSink`] |
 //! | the KV service | [`kv::KvService`] |
 //! | documents, and queries over them | [`docs::DocsService`], [`docs::filter`] |
+//! | messages to whoever listens just now | [`App::subscribe`], [`pubsub::EventStream`] |
 //! | handling events, retries, dead letters | [`trigger`], [`outbox`], [`App::create_trigger`], [`App::dead_letters`] |
 //! | writes that commit together | [`App::transaction`] |
 //! | writing a backend | [`Backend`], [`catalog::Catalog`], and `conformance` behind the feature of that name |

@@ -7,7 +7,7 @@ use picloud_core::docs::DocsService;
 use picloud_core::execution::{ExecutionRecord, ExecutionStore};
 use picloud_core::kv::KvService;
 use picloud_core::outbox::Outbox;
-use picloud_core::pubsub::PubsubService;
+use picloud_core::pubsub::{Broadcast, PubsubService};
 use picloud_core::{AppId, Backend, Clock, Result, SystemClock, Transaction, async_trait};
 
 use crate::catalog::MemoryCatalog;
@@ -17,7 +17,7 @@ use crate::execution_log::ExecutionLog;
 use crate::kv::MemoryKv;
 use crate::outbox::MemoryOutbox;
 use crate::place::Place;
-use crate::pubsub::MemoryPubsub;
+use crate::pubsub::{MemoryBroadcast, MemoryPubsub};
 use crate::tables::Shared;
 use crate::transaction::MemoryTransaction;
 
@@ -26,6 +26,7 @@ use crate::transaction::MemoryTransaction;
 pub struct MemoryBackend {
     tables: Arc<Shared>,
     log: Arc<ExecutionLog>,
+    broadcast: Arc<MemoryBroadcast>,
 }
 
 impl MemoryBackend {
@@ -36,7 +37,8 @@ impl MemoryBackend {
 
     /// An empty backend on a clock of the host's.
     pub fn with_clock(clock: Arc<dyn Clock>) -> Self {
-        MemoryBackend { tables: Arc::new(Shared::new(clock)), log: Arc::default() }
+        let tables = Arc::new(Shared::new(clock));
+        MemoryBackend { tables, log: Arc::default(), broadcast: Arc::default() }
     }
 
     /// An empty backend, and the clock that it follows.
@@ -73,6 +75,10 @@ impl Backend for MemoryBackend {
 
     fn pubsub(&self) -> Arc<dyn PubsubService> {
         Arc::new(MemoryPubsub::new(Place::tables(self.tables.clone())))
+    }
+
+    fn broadcast(&self) -> Arc<dyn Broadcast> {
+        self.broadcast.clone()
     }
 
     fn outbox(&self) -> Arc<dyn Outbox> {

@@ -9,7 +9,7 @@ use picloud_core::docs::DocsService;
 use picloud_core::execution::ExecutionStore;
 use picloud_core::kv::KvService;
 use picloud_core::outbox::Outbox;
-use picloud_core::pubsub::PubsubService;
+use picloud_core::pubsub::{Broadcast, PubsubService};
 use picloud_core::{
     Backend, Clock, Error, ErrorKind, Result, SystemClock, Transaction, async_trait, jittered,
 };
@@ -17,6 +17,7 @@ use sqlx::postgres::{PgArguments, PgConnectOptions, PgRow};
 use sqlx::query::Query;
 use sqlx::{ConnectOptions, Connection as _, PgPool, Postgres, Row};
 
+use crate::broadcast::{Live, PostgresBroadcast};
 use crate::catalog::PostgresCatalog;
 use crate::control::Control;
 use crate::docs::PostgresDocs;
@@ -106,6 +107,7 @@ pub(crate) struct Inner {
     pub(crate) sql: Sql,
     pub(crate) lanes: Arc<Lanes>,
     pub(crate) notices: Notices,
+    pub(crate) live: Live,
 }
 
 impl Inner {
@@ -251,6 +253,7 @@ impl PostgresBackend {
         let inner = Arc::new(Inner {
             sql: Sql::new(&config.schema, !config.pooler),
             notices: Notices::new(&config.schema),
+            live: Live::new(),
             lanes: Arc::new(lanes),
             config,
         });
@@ -304,6 +307,10 @@ impl Backend for PostgresBackend {
 
     fn pubsub(&self) -> Arc<dyn PubsubService> {
         Arc::new(PostgresPubsub::new(self.inner.clone(), Source::Lanes(self.inner.lanes.clone())))
+    }
+
+    fn broadcast(&self) -> Arc<dyn Broadcast> {
+        Arc::new(PostgresBroadcast(self.inner.clone()))
     }
 
     fn outbox(&self) -> Arc<dyn Outbox> {

@@ -87,6 +87,18 @@ fn with_row(text: &str) -> String {
         .replace("{o.row}", &format!("o.{}", ROW.replace(", ", ", o.")))
 }
 
+/// The nodes that sent something, each found by one look into the index, however much they sent.
+fn with_nodes(text: &str) -> String {
+    format!(
+        "WITH RECURSIVE nodes AS (
+             (SELECT node FROM {{s}}.ephemeral ORDER BY node LIMIT 1)
+             UNION ALL
+             SELECT (SELECT e.node FROM {{s}}.ephemeral e WHERE e.node > n.node ORDER BY e.node LIMIT 1)
+             FROM nodes n WHERE n.node IS NOT NULL
+         ) {text}"
+    )
+}
+
 statements! {
     schema_version = "SELECT max(version) FROM {s}.migrations";
 
@@ -197,6 +209,24 @@ statements! {
     trigger_delete = "WITH fired AS (DELETE FROM {s}.fired WHERE app = $1 AND trigger = $2)
               DELETE FROM {s}.triggers WHERE app = $1 AND id = $2";
     notify = "SELECT pg_notify($1, '')";
+
+    /// A batch of messages; what was sent long ago goes, and other nodes are told.
+    ephemeral_send = "WITH old AS (DELETE FROM {s}.ephemeral WHERE node = $1 AND number <= $7),
+              sent AS (
+                  INSERT INTO {s}.ephemeral (node, number, ids, apps, topics, messages) VALUES ($1, $2, $3, $4, $5, $6)
+                  ON CONFLICT DO NOTHING
+              ) SELECT pg_notify($8, '')";
+    /// The last batch of each node.
+    ephemeral_marks = with_nodes("SELECT n.node, (SELECT max(e.number) FROM {s}.ephemeral e WHERE e.node = n.node)
+              FROM nodes n WHERE n.node IS NOT NULL");
+    /// What other nodes than $1 sent after those batches; of a node that is not among them all that is there.
+    ephemeral_read = with_nodes("SELECT e.node, e.number, e.ids, e.apps, e.topics, e.messages
+              FROM nodes n LEFT JOIN unnest($2::uuid[], $3::bigint[]) AS seen (node, number) ON seen.node = n.node
+              CROSS JOIN LATERAL (
+                  SELECT * FROM {s}.ephemeral e WHERE e.node = n.node AND e.number > coalesce(seen.number, 0)
+                  ORDER BY e.number LIMIT $4
+              ) e WHERE n.node IS NOT NULL AND n.node <> $1 ORDER BY e.node, e.number LIMIT $4");
+    ephemeral_forget = "DELETE FROM {s}.ephemeral WHERE sent_at < now() - interval '1 minute'";
 
     outbox_enqueue = with_row("INSERT INTO {s}.outbox ({row}, run_at)
               SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, now() WHERE EXISTS (SELECT 1 FROM {s}.apps WHERE id = $2)");

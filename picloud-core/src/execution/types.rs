@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::authz::Principal;
 use crate::log::LogLines;
 use crate::outbox::{Claimed, EventKind};
+use crate::pubsub::EventStream;
 use crate::script::ScriptRecord;
 use crate::{AppId, EventId, ExecutionId, Json, RequestId, Timestamp, TraceId, TriggerId};
 
@@ -50,8 +51,17 @@ pub struct HttpResponse {
     pub status: StatusCode,
     /// The headers, `content-type` included.
     pub headers: HeaderMap,
-    /// The body.
+    /// The body; empty where a stream takes its place.
     pub body: Bytes,
+    /// What the caller hears from now on, instead of a body: see [`App::subscribe`](crate::App::subscribe).
+    pub stream: Option<EventStream>,
+}
+
+impl HttpResponse {
+    /// A response with a body.
+    pub fn new(status: StatusCode, headers: HeaderMap, body: Bytes) -> Self {
+        HttpResponse { status, headers, body, stream: None }
+    }
 }
 
 /// What caused an execution.

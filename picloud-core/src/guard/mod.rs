@@ -21,6 +21,7 @@ use crate::execution::{
 use crate::log::{LogLevel, LogLine};
 use crate::metric::{self, Call};
 use crate::outbox::{EventSource, Fanout};
+use crate::pubsub::Broadcast;
 use crate::script::ScriptRecord;
 use crate::services::Services;
 use crate::{AppId, CallCx, Error, ErrorKind, Result, ScriptId};
@@ -49,6 +50,11 @@ pub(crate) fn guarded(services: Services, door: &Door) -> Services {
         Arc::new(docs::GuardedDocs::new(services.docs, door.clone())),
         Arc::new(pubsub::GuardedPubsub::new(services.pubsub, door.clone())),
     )
+}
+
+/// Wraps what carries messages that are not stored. It takes part in no transaction.
+pub(crate) fn guarded_broadcast(broadcast: Arc<dyn Broadcast>) -> Arc<dyn Broadcast> {
+    Arc::new(pubsub::GuardedBroadcast::new(broadcast))
 }
 
 /// What all guarded services share.
@@ -182,6 +188,12 @@ async fn bounded<T>(cx: &CallCx, call: Call, future: impl Future<Output = Result
             Err(_) => Err(Error::new(ErrorKind::Timeout, "timeout", "the deadline of the call passed")),
         },
     };
+    at_once(cx, call, || answer)
+}
+
+/// Runs a call that does not wait, and counts it.
+fn at_once<T>(cx: &CallCx, call: Call, answer: impl FnOnce() -> Result<T>) -> Result<T> {
+    let answer = answer();
     (call.count)();
     if let Err(error) = &answer
         && matches!(error.kind(), ErrorKind::Internal | ErrorKind::Unavailable)

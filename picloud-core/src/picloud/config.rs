@@ -8,6 +8,7 @@ use crate::env;
 use crate::execution::ExecutionLogConfig;
 use crate::executor::ExecutorConfig;
 use crate::outbox::DispatcherConfig;
+use crate::pubsub::SubscriptionConfig;
 use crate::route::DEFAULT_RESERVED_PREFIXES;
 use crate::trigger::TriggerConfig;
 
@@ -29,6 +30,8 @@ pub struct PicloudConfig {
     pub dispatcher: DispatcherConfig,
     /// How execution records are batched.
     pub execution_log: ExecutionLogConfig,
+    /// How many may listen to messages at once, and what is held for them.
+    pub subscriptions: SubscriptionConfig,
     /// For how long dead letters and execution records are kept.
     pub retention: RetentionConfig,
     /// Paths that belong to the host: no route may claim them. Default:
@@ -48,6 +51,7 @@ impl Default for PicloudConfig {
             triggers: TriggerConfig::default(),
             dispatcher: DispatcherConfig::default(),
             execution_log: ExecutionLogConfig::default(),
+            subscriptions: SubscriptionConfig::default(),
             retention: RetentionConfig::default(),
             reserved_prefixes: DEFAULT_RESERVED_PREFIXES.iter().map(|prefix| (*prefix).to_owned()).collect(),
             public_base_url: None,

@@ -12,10 +12,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 pub use app::{Accepted, App, AppTransaction, Script};
 pub use collections::{DocsCollection, KvCollection};
 pub use config::PicloudConfig;
-use control::Control;
+use control::{Control, unless_ended};
 pub use sweep::RetentionConfig;
 
 use crate::app::{AppRecord, AppResolver, AppSlug, AppState, Apps};
@@ -28,6 +30,7 @@ use crate::execution::{ExecutionLog, ExecutionLogSink};
 use crate::executor::LocalExecutor;
 use crate::guard::{self, Door, FanoutSource};
 use crate::outbox::{Courier, Dispatcher};
+use crate::pubsub::{Broadcast, Hub, Listener};
 use crate::services::Services;
 use crate::{AppId, Error, ErrorKind, Result, alloc};
 
@@ -61,6 +64,8 @@ pub struct Picloud {
 struct Inner {
     backend: Arc<dyn Backend>,
     services: Services,
+    broadcast: Arc<dyn Broadcast>,
+    hub: Arc<Hub>,
     door: Door,
     apps: Arc<Apps>,
     cache: Arc<ScriptCache>,
@@ -154,12 +159,15 @@ impl PicloudBuilder {
             log: log.clone(),
         };
         let services = guard::guarded(self.services, &door);
+        let broadcast = guard::guarded_broadcast(self.backend.broadcast());
+        let hub = Arc::new(Hub::new(config.subscriptions.clone()));
+        broadcast.listen(&(hub.clone() as Arc<dyn Listener>)).await?;
         let control = Control::start()?;
         let mut modules = vec![
             crate::log::script_module(),
             crate::kv::script_module(services.kv.clone()),
             crate::docs::script_module(services.docs.clone()),
-            crate::pubsub::script_module(services.pubsub.clone()),
+            crate::pubsub::script_module(services.pubsub.clone(), broadcast.clone()),
             crate::dead_letters::script_module(self.backend.outbox()),
         ];
         #[cfg(feature = "utilities")]
@@ -170,6 +178,7 @@ impl PicloudBuilder {
         let sink = self.sink.unwrap_or_else(|| self.backend.executions());
         control.spawn_writer(log.clone(), sink);
         control.spawn(apps.clone().follow(control.ending()));
+        control.spawn(end_with_apps(hub.clone(), apps.clone(), control.ending()));
         control.spawn(sweep::sweep(
             self.backend.outbox(),
             self.backend.executions(),
@@ -191,6 +200,8 @@ impl PicloudBuilder {
             inner: Arc::new(Inner {
                 backend: self.backend,
                 services,
+                broadcast,
+                hub,
                 door,
                 apps,
                 cache,
@@ -335,6 +346,25 @@ impl Picloud {
         &self.inner.backend
     }
 
+    pub(crate) fn broadcast(&self) -> &dyn Broadcast {
+        &*self.inner.broadcast
+    }
+
+    pub(crate) fn hub(&self) -> &Arc<Hub> {
+        &self.inner.hub
+    }
+
+    /// How many listen on this node, as [`App::subscribe`] and clients with an open stream do.
+    pub fn subscribers(&self) -> usize {
+        self.inner.hub.subscribers()
+    }
+
+    /// Ends every [`Subscription`](crate::pubsub::Subscription), and takes no more: for hosts whose own server waits for
+    /// open responses when it stops. [`shutdown`](Self::shutdown) does it as well.
+    pub fn end_streams(&self) {
+        self.inner.hub.close();
+    }
+
     pub(crate) fn cache(&self) -> &ScriptCache {
         &self.inner.cache
     }
@@ -430,6 +460,7 @@ impl Picloud {
 
     async fn shut_down(&self, deadline: Duration) {
         let inner = &self.inner;
+        inner.hub.close();
         inner.dispatcher.stop();
         inner.executor.shutdown(deadline).await;
         inner.executor.end();
@@ -442,6 +473,14 @@ impl Picloud {
         let ending = self.inner.clone();
         join("control", move || ending.control.join()).await;
         inner.backend.close().await;
+    }
+}
+
+/// Ends the subscriptions of apps that are deleted, until the end.
+async fn end_with_apps(hub: Arc<Hub>, apps: Arc<Apps>, mut ending: watch::Receiver<bool>) {
+    let mut changes = apps.changes();
+    while let Some(Ok(())) = unless_ended(&mut ending, changes.changed()).await {
+        hub.keep_apps(|app| apps.get(app).is_some());
     }
 }
 
@@ -458,6 +497,7 @@ async fn join(what: &'static str, work: impl FnOnce() + Send + 'static) {
 
 impl Drop for Inner {
     fn drop(&mut self) {
+        self.hub.close();
         self.dispatcher.stop();
         self.executor.end();
         self.control.end();

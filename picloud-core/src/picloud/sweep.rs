@@ -1,13 +1,11 @@
 //! The sweeper: forgets what was kept for long enough.
 
-use std::future::Future;
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use tokio::sync::watch;
 
+use super::control::unless_ended;
 use crate::execution::ExecutionStore;
 use crate::outbox::Outbox;
 use crate::{Clock, Result, Timestamp, env, jittered};
@@ -70,16 +68,7 @@ pub(super) async fn sweep(
 ) {
     let mut wait = FIRST.min(config.every);
     loop {
-        let goes_on = {
-            let mut timer = pin!(clock.sleep(jittered(wait)));
-            let mut ended = pin!(async { drop(ending.wait_for(|ended| *ended).await) });
-            std::future::poll_fn(|cx| match ended.as_mut().poll(cx) {
-                Poll::Ready(()) => Poll::Ready(false),
-                Poll::Pending => timer.as_mut().poll(cx).map(|()| true),
-            })
-            .await
-        };
-        if !goes_on {
+        if unless_ended(&mut ending, clock.sleep(jittered(wait))).await.is_none() {
             return;
         }
         wait = config.every;

@@ -8,7 +8,7 @@ use picloud_core::docs::DocsService;
 use picloud_core::execution::ExecutionStore;
 use picloud_core::kv::KvService;
 use picloud_core::outbox::Outbox;
-use picloud_core::pubsub::PubsubService;
+use picloud_core::pubsub::{Broadcast, PubsubService};
 use picloud_core::{Backend, Clock, Result, Transaction, async_trait};
 use picloud_memory::MemoryBackend;
 
@@ -17,7 +17,7 @@ use crate::docs::WrongDocs;
 use crate::executions::WrongExecutions;
 use crate::kv::WrongKv;
 use crate::outbox::WrongOutbox;
-use crate::pubsub::WrongPubsub;
+use crate::pubsub::{WrongBroadcast, WrongPubsub};
 use crate::transaction::WrongTransactions;
 use crate::{Wrong, outbox, transaction};
 
@@ -54,6 +54,7 @@ struct WrongBackend {
     kv: Arc<WrongKv>,
     docs: Arc<WrongDocs>,
     pubsub: Arc<WrongPubsub>,
+    broadcast: Arc<WrongBroadcast>,
     catalog: Arc<WrongCatalog>,
     outbox: Arc<WrongOutbox>,
     executions: Arc<WrongExecutions>,
@@ -95,6 +96,7 @@ impl WrongBackend {
         let docs = Arc::new(WrongDocs::new(memory.docs(), in_docs));
         let pubsub = Arc::new(WrongPubsub::new(memory.clone(), in_pubsub));
         WrongBackend {
+            broadcast: Arc::new(WrongBroadcast::new(memory.clone(), in_pubsub)),
             catalog: Arc::new(WrongCatalog::new(memory.catalog(), in_catalog)),
             outbox: Arc::new(WrongOutbox::new(&memory, in_outbox)),
             executions: Arc::new(WrongExecutions::new(memory.executions(), in_executions)),
@@ -129,6 +131,10 @@ impl Backend for WrongBackend {
 
     fn pubsub(&self) -> Arc<dyn PubsubService> {
         self.pubsub.clone()
+    }
+
+    fn broadcast(&self) -> Arc<dyn Broadcast> {
+        self.broadcast.clone()
     }
 
     fn outbox(&self) -> Arc<dyn Outbox> {
