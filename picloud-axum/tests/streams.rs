@@ -115,14 +115,20 @@ async fn messages_reach_clients_as_events() {
     let server = server(CHAT).await;
     let mut client = Client::connect(server.address).await;
     let head = client.until(":\n\n").await.to_ascii_lowercase();
-    for wanted in
-        ["http/1.1 200 ok\r\n", "content-type: text/event-stream\r\n", "cache-control: no-cache\r\n", "x-accel-buffering: no\r\n"]
-    {
+    for wanted in [
+        "http/1.1 200 ok\r\n",
+        "content-type: text/event-stream\r\n",
+        "cache-control: no-cache\r\n",
+        "x-accel-buffering: no\r\n",
+    ] {
         assert!(head.contains(wanted), "{head}");
     }
     assert_eq!(server.cloud.executor().in_flight(), 0, "nothing runs while the stream is open");
     server.app.publish_ephemeral("chat", &"not below").unwrap();
-    server.app.publish_ephemeral("chat.room", &serde_json::json!({ "text": "a\nb\u{2028}", "n": 1.0 })).unwrap();
+    server
+        .app
+        .publish_ephemeral("chat.room", &serde_json::json!({ "text": "a\nb\u{2028}", "n": 1.0 }))
+        .unwrap();
     server.app.publish_ephemeral("news", &()).unwrap();
     let all = client.until("event: news\ndata: null\n\n").await;
     let (id, event) = all.split_once("id: ").unwrap().1.split_once('\n').unwrap();
@@ -242,8 +248,7 @@ async fn a_stream_ends_after_its_time() {
 #[tokio::test]
 async fn a_slow_client_is_told_what_it_lost() {
     let (cloud, app) = cloud(CHAT, PicloudConfig::default()).await;
-    let mut body =
-        send(&router(&cloud, RouterConfig::default()), Method::GET, "/chat").await.into_body();
+    let mut body = send(&router(&cloud, RouterConfig::default()), Method::GET, "/chat").await.into_body();
     for n in 0..100 {
         app.publish_ephemeral("news", &n).unwrap();
     }

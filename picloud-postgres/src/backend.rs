@@ -21,6 +21,7 @@ use crate::broadcast::{Live, PostgresBroadcast};
 use crate::catalog::PostgresCatalog;
 use crate::control::Control;
 use crate::docs::PostgresDocs;
+use crate::docs::indexes::Indexes;
 use crate::error::{is_contended, of_database};
 use crate::executions::PostgresExecutions;
 use crate::fault::{self, Commit};
@@ -108,6 +109,7 @@ pub(crate) struct Inner {
     pub(crate) lanes: Arc<Lanes>,
     pub(crate) notices: Notices,
     pub(crate) live: Live,
+    pub(crate) indexes: Indexes,
 }
 
 impl Inner {
@@ -254,6 +256,7 @@ impl PostgresBackend {
             sql: Sql::new(&config.schema, !config.pooler),
             notices: Notices::new(&config.schema),
             live: Live::new(),
+            indexes: Indexes::default(),
             lanes: Arc::new(lanes),
             config,
         });

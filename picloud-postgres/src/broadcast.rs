@@ -169,14 +169,19 @@ pub(crate) async fn send(inner: &Inner) {
         loop {
             let (batch, old) = inner.live.queue().batch();
             if old > 0 {
-                tracing::warn!(messages = old, "messages to other nodes became too old before they could be sent");
+                tracing::warn!(
+                    messages = old,
+                    "messages to other nodes became too old before they could be sent"
+                );
             }
             if batch.is_empty() {
                 break;
             }
             number += 1;
             let mut over = 0;
-            while let Some((_, number)) = sent.pop_front_if(|(at, _): &mut (Instant, i64)| at.elapsed() > KEPT) {
+            while let Some((_, number)) =
+                sent.pop_front_if(|(at, _): &mut (Instant, i64)| at.elapsed() > KEPT)
+            {
                 over = number;
             }
             if let Err(error) = send_batch(inner, number, &batch, over).await {

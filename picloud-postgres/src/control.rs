@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use crate::backend::Inner;
 use crate::broadcast;
+use crate::docs::indexes;
 use crate::error::of_database;
 use crate::lane_connection::in_time;
 
@@ -80,6 +81,7 @@ async fn work(inner: Arc<Inner>, mut ended: watch::Receiver<bool>) {
             vacuum(&inner),
             broadcast::send(&inner),
             broadcast::hear(&inner),
+            indexes::fill(&inner),
         )
     };
     tokio::select! {
@@ -189,6 +191,7 @@ async fn sweep(inner: &Inner) {
         // Nobody waits for any of it, and the next time does as well.
         while matches!(swept(inner).await, Ok(SWEPT_AT_ONCE..)) {}
         let _ = inner.write(|| inner.sql.workers_forget.query()).await;
+        let _ = indexes::sweep(inner).await;
         let _ = inner.write(|| inner.sql.ephemeral_forget.query()).await;
     }
 }

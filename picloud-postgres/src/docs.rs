@@ -1,12 +1,13 @@
 //! The docs service.
 
+pub(crate) mod indexes;
 pub(crate) mod jsonpath;
 
 use std::sync::Arc;
 
-use picloud_core::docs::filter::{Filter, Place, Value, canonical_numbers};
+use picloud_core::docs::filter::{Filter, Path, Place, Value, canonical_numbers};
 use picloud_core::docs::{
-    DocData, DocId, DocsError, DocsOp, DocsService, Document, Patch, Query, WriteOptions,
+    DocData, DocId, DocsError, DocsIndex, DocsOp, DocsService, Document, Patch, Query, WriteOptions,
 };
 use picloud_core::outbox::Fanout;
 use picloud_core::page::Page;
@@ -20,7 +21,7 @@ use crate::backend::{Inner, WRITE_ATTEMPTS, contended, give_way};
 use crate::error::{is_contended, of_database};
 use crate::event_rows::EventRows;
 use crate::source::Source;
-use crate::sql::{Filtered, Statement};
+use crate::sql::{Filtered, Statement, Walk};
 use crate::time::Time;
 use jsonpath::Condition;
 
@@ -200,6 +201,49 @@ impl PostgresDocs {
     }
 }
 
+impl PostgresDocs {
+    /// As [`batch`](Self::batch), along a declared index.
+    #[allow(clippy::too_many_arguments, reason = "all of them say which documents")]
+    async fn walk(
+        &self,
+        cx: &CallCx,
+        collection: &CollectionName,
+        query: &Query,
+        (filtered, condition): &(Filtered, Condition),
+        index: i64,
+        after: Option<&Place>,
+        limit: usize,
+    ) -> Result<Vec<Document>> {
+        let Some(sort) = query.sort().first() else { return Ok(Vec::new()) };
+        let walk = Walk { filtered: *filtered, falls: sort.descending, goes_on: after.is_some() };
+        let statement = self.backend.sql.docs.walk(walk);
+        let path = jsonpath::sort_path(&jsonpath::scope(cx.app(), collection), &sort.path)?;
+        let (least, greatest) = indexes::bounds(query, after)?;
+        let place = match after.and_then(|after| Some((after.keys.first()?, *after.id.as_uuid()))) {
+            Some((at, id)) => Some((key(at)?, id)),
+            None => None,
+        };
+        let rows = self
+            .rows(|| {
+                let mut query = statement.query().bind(*cx.app().as_uuid()).bind(collection.to_string());
+                if *filtered != Filtered::Not {
+                    query = query.bind(condition.text.clone());
+                }
+                query = query.bind(i64::try_from(limit).unwrap_or(i64::MAX)).bind(path.clone()).bind(index);
+                for bound in [&least, &greatest] {
+                    query = query.bind(bound.rank).bind(bound.number.clone()).bind(bound.text.clone());
+                }
+                if let Some(((rank, number, text), id)) = &place {
+                    let rank = i16::try_from(*rank).unwrap_or_default();
+                    query = query.bind(rank).bind(number.clone()).bind(text.clone()).bind(*id);
+                }
+                query
+            })
+            .await?;
+        rows.iter().map(document).collect()
+    }
+}
+
 /// What a sort key is to the database: rank, number, text.
 fn key(key: &picloud_core::docs::filter::SortKey) -> Result<(i32, String, String)> {
     let (mut number, mut text) = ("0".to_owned(), String::new());
@@ -293,11 +337,22 @@ impl DocsService for PostgresDocs {
     async fn find(&self, cx: &CallCx, collection: &CollectionName, query: &Query) -> Result<Page<Document>> {
         let condition = Self::condition(cx, collection, query.filter())?;
         let is_exact = condition.1.is_exact;
+        // What equality leaves is sorted; else the order may be found.
+        let index = match condition.0 {
+            Filtered::ByIndex => None,
+            _ => self.index_for(cx, collection, query).await?,
+        };
         let mut after = query.after(cx.app(), collection)?;
         let mut pager = query.pager(cx.app(), collection);
         loop {
             let limit = if is_exact { pager.missing().min(BATCH) } else { BATCH };
-            let batch = self.batch(cx, collection, query, &condition, after.as_ref(), limit).await?;
+            let batch = match index {
+                Some(index) => {
+                    let after = after.as_ref();
+                    self.walk(cx, collection, query, &condition, index, after, limit).await?
+                }
+                None => self.batch(cx, collection, query, &condition, after.as_ref(), limit).await?,
+            };
             let is_last = batch.len() < limit;
             if let Some(last) = batch.last() {
                 after = Some(query.place_of(last, &last.data.to_value()?));
@@ -339,5 +394,17 @@ impl DocsService for PostgresDocs {
                 _ => return Ok(count),
             }
         }
+    }
+
+    async fn declare_index(&self, cx: &CallCx, collection: &CollectionName, path: &Path) -> Result<()> {
+        self.declare(cx, collection, path).await
+    }
+
+    async fn drop_index(&self, cx: &CallCx, collection: &CollectionName, path: &Path) -> Result<bool> {
+        self.forget(cx, collection, path).await
+    }
+
+    async fn indexes(&self, cx: &CallCx, collection: &CollectionName) -> Result<Vec<DocsIndex>> {
+        self.declared(cx, collection).await
     }
 }

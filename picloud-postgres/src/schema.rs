@@ -76,6 +76,7 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
     Migration { version: 1, name: "first", text: include_str!("../migrations/0001_first.sql") },
     Migration { version: 2, name: "docs", text: include_str!("../migrations/0002_docs.sql") },
     Migration { version: 7, name: "ephemeral", text: include_str!("../migrations/0007_ephemeral.sql") },
+    Migration { version: 8, name: "docs indexes", text: include_str!("../migrations/0008_docs_indexes.sql") },
 ];
 
 /// The version of a schema that is up to date.
@@ -209,9 +210,18 @@ mod tests {
                 (migration.version, hex)
             })
             .collect();
-        assert_eq!(checksums, [(1, FIRST.to_owned()), (2, DOCS.to_owned()), (7, EPHEMERAL.to_owned())]);
+        assert_eq!(
+            checksums,
+            [
+                (1, FIRST.to_owned()),
+                (2, DOCS.to_owned()),
+                (7, EPHEMERAL.to_owned()),
+                (8, DOCS_INDEXES.to_owned())
+            ]
+        );
     }
 
+    const DOCS_INDEXES: &str = "1585ed301c4b8cb6ca0136f631358a93f171273d57a6a1241974b77032afb86c";
     const EPHEMERAL: &str = "02b5ba0ca7dd0b14b1eee19af01c7bcede9f87d1c9449933a55e96b3e49b714f";
     const DOCS: &str = "f95a04d64806c50c5a15905b8a8301da048ddea9298d6b0715a7739578f1e49e";
     const FIRST: &str = "e86d7efc6752e1ff8ec133eacfe695fbfcced788ed8042c150e22811ecd081b3";

@@ -15,8 +15,8 @@ use sqlx::{AssertSqlSafe, Postgres, SqlSafeStr, SqlStr};
 
 use crate::schema::SchemaName;
 
-pub(crate) use docs::{DocsSql, Filtered};
-use docs::{docs_create, docs_delete, docs_update};
+pub(crate) use docs::{DocsSql, Filtered, Walk};
+use docs::{docs_create, docs_delete, docs_index_fill, docs_update};
 use kv::{COMPARE_AND_SET, DELETE, INCREMENT, SET, with_fresh};
 
 /// A statement.
@@ -158,6 +158,41 @@ statements! {
     docs_create = docs_create();
     docs_update = docs_update();
     docs_delete = docs_delete();
+    /// $6 how many there may be. Answers whether it is there now.
+    docs_index_declare = "WITH known AS (
+                  SELECT count(*) FILTER (WHERE field = $3) AS same, count(*) AS others FROM {s}.docs_indexes
+                  WHERE app = $1 AND collection = $2 AND state < 3
+              ), put AS (
+                  INSERT INTO {s}.docs_indexes (app, collection, field, only_path, any_path)
+                  SELECT $1, $2, $3, $4::text::jsonpath, $5::text::jsonpath FROM known WHERE same = 0 AND others < $6
+                  ON CONFLICT DO NOTHING
+              ) SELECT same > 0 OR others < $6 FROM known";
+    docs_index_drop = "UPDATE {s}.docs_indexes SET state = 3, dropped_at = now()
+              WHERE app = $1 AND collection = $2 AND field = $3 AND state < 3 RETURNING 1";
+    docs_indexes = "SELECT field, state, documents, number FROM {s}.docs_indexes
+              WHERE app = $1 AND collection = $2 AND state < 3 ORDER BY field";
+    docs_index_next = "SELECT app, number, state FROM {s}.docs_indexes WHERE state < 2 ORDER BY number LIMIT 1";
+    /// Whoever writes to documents, from before their statement sees anything until the end of their transaction.
+    docs_writers = "SELECT DISTINCT virtualtransaction FROM pg_locks WHERE locktype = 'relation'
+              AND relation = '{s}.docs'::regclass AND mode = 'RowExclusiveLock' AND granted AND pid <> pg_backend_pid()
+              AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+    docs_index_begin = "UPDATE {s}.docs_indexes SET state = 1 WHERE app = $1 AND number = $2 AND state = 0";
+    docs_index_fill = docs_index_fill();
+    docs_index_finish = "UPDATE {s}.docs_indexes i SET done = '00000000-0000-0000-0000-000000000000', state = CASE WHEN EXISTS (
+                  SELECT 1 FROM {s}.docs d WHERE d.app = $1 AND d.collection = i.collection
+                  AND NOT EXISTS (SELECT 1 FROM {s}.docs_keys k WHERE k.app = $1 AND k.index = $2 AND k.id = d.id)
+              ) THEN 1 ELSE 2 END WHERE app = $1 AND number = $2 AND state = 1 RETURNING state";
+    /// By now no node looks into it, so that it need not be kept any more.
+    docs_index_bury = "UPDATE {s}.docs_indexes SET state = 4 WHERE state = 3 AND dropped_at < now() - interval '1 minute'";
+    docs_index_clear = "WITH dead AS MATERIALIZED (
+                  SELECT k.app, k.index, k.id FROM {s}.docs_indexes i JOIN {s}.docs_keys k ON k.app = i.app AND k.index = i.number
+                  WHERE i.state = 4 LIMIT 5000
+              ), gone AS (
+                  DELETE FROM {s}.docs_keys k USING dead WHERE k.app = dead.app AND k.index = dead.index AND k.id = dead.id RETURNING 1
+              ) SELECT count(*) FROM gone";
+    /// Later, since whoever saw it before it was buried may still have kept it.
+    docs_index_remove = "DELETE FROM {s}.docs_indexes i WHERE state = 4 AND dropped_at < now() - interval '5 minutes'
+              AND NOT EXISTS (SELECT 1 FROM {s}.docs_keys k WHERE k.app = i.app AND k.index = i.number)";
 
     app_create = "INSERT INTO {s}.apps (id, slug, created_at) VALUES ($1, $2, $3)";
     apps = "SELECT id, slug, created_at, revision FROM {s}.apps ORDER BY id";

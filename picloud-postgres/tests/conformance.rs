@@ -15,8 +15,9 @@ impl Harness for Postgres {
     async fn world(&self) -> World {
         let schema = SchemaName::new(picloud_test_postgres::unused_schema()).expect("a name");
         let config = PostgresConfig::default().schema(schema);
-        let backend =
-            PostgresBackend::connect_url(&picloud_test_postgres::url(), config.clone()).await.expect("a server");
+        let backend = PostgresBackend::connect_url(&picloud_test_postgres::url(), config.clone())
+            .await
+            .expect("a server");
         backend.migrate().await.expect("a schema");
         World::new(Arc::new(backend)).on_other_node(move || {
             let config = config.clone();

@@ -8,9 +8,7 @@ use super::{Door, at_once};
 use crate::authz::Capability;
 use crate::metric::call;
 use crate::outbox::EventSource;
-use crate::pubsub::{
-    Broadcast, Listener, MAX_EPHEMERAL_BYTES, MAX_MESSAGE_BYTES, PubsubService, Topic,
-};
+use crate::pubsub::{Broadcast, Listener, MAX_EPHEMERAL_BYTES, MAX_MESSAGE_BYTES, PubsubService, Topic};
 use crate::{CallCx, Error, ErrorKind, Json, Result};
 
 /// A pub/sub service behind the door.

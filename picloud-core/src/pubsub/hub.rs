@@ -346,7 +346,8 @@ mod tests {
 
     #[test]
     fn places_are_bounded_and_given_back() {
-        let config = SubscriptionConfig { max_subscribers: 3, max_per_app: 2, ..SubscriptionConfig::default() };
+        let config =
+            SubscriptionConfig { max_subscribers: 3, max_per_app: 2, ..SubscriptionConfig::default() };
         let (hub, app, all) = (hub(config), AppId::new(), stream("*"));
         let first = hub.subscribe(app, &all).unwrap();
         let _second = hub.subscribe(app, &all).unwrap();
@@ -382,7 +383,9 @@ mod tests {
         assert!(waits.await.unwrap().is_some());
         end.end();
         hub.hear(&message(app, "a", "2"));
-        assert!(matches!(second.next().await, Some(Heard::Message(heard)) if heard.message.as_str() == "\"1\""));
+        assert!(
+            matches!(second.next().await, Some(Heard::Message(heard)) if heard.message.as_str() == "\"1\"")
+        );
         assert_eq!(second.next().await, None);
         hub.close();
         assert_eq!(hub.subscribe(app, &stream("*")).unwrap_err().kind(), ErrorKind::Closed);

@@ -43,7 +43,11 @@ impl EventStream {
             }
             parsed.push(pattern.as_ref().parse().map_err(|_| not_a_pattern(pattern.as_ref()))?);
         }
-        if parsed.is_empty() { Err(number()) } else { Ok(EventStream { patterns: parsed.into(), retry: None }) }
+        if parsed.is_empty() {
+            Err(number())
+        } else {
+            Ok(EventStream { patterns: parsed.into(), retry: None })
+        }
     }
 
     /// Asks clients to wait so long before they connect again.

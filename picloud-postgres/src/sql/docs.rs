@@ -57,7 +57,86 @@ const SORT: &str = "
     CASE jsonb_typeof(v{n}.v) WHEN 'string' THEN left(v{n}.v #>> '{}', 1000) ELSE '' END COLLATE \"C\" AS text
     OFFSET 0) k{n}";
 
+/// The key of a document for each declared index `i` of its collection; `{form}` is its form. A value that comes by another
+/// way than through objects, or is an array, or a text that is too long for an index, is not regular.
+const KEY: &str = "
+ CROSS JOIN LATERAL (SELECT jsonb_path_query_first({form}, i.only_path, '{}', true) AS v OFFSET 0) v
+ CROSS JOIN LATERAL (SELECT
+    CASE jsonb_typeof(v.v) WHEN 'string' THEN octet_length(v.v #>> '{}') <= 500 WHEN 'array' THEN false
+         ELSE v.v IS NOT NULL OR NOT jsonb_path_exists({form}, i.any_path, '{}', true) END AS regular OFFSET 0) r
+ CROSS JOIN LATERAL (SELECT
+    CASE WHEN NOT r.regular THEN 0 ELSE
+        CASE jsonb_typeof(v.v) WHEN 'number' THEN 2 WHEN 'string' THEN 3 WHEN 'object' THEN 4
+             WHEN 'boolean' THEN CASE WHEN v.v::boolean THEN 7 ELSE 6 END ELSE 1 END END::smallint AS rank,
+    CASE jsonb_typeof(v.v) WHEN 'number' THEN v.v::numeric ELSE 0 END AS number,
+    CASE WHEN r.regular AND jsonb_typeof(v.v) = 'string' THEN v.v #>> '{}' ELSE '' END AS text OFFSET 0) k";
+
+/// How a walk along a declared index begins.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Walk {
+    pub(crate) filtered: Filtered,
+    /// Whether the greatest comes first.
+    pub(crate) falls: bool,
+    /// Whether it goes on after a place.
+    pub(crate) goes_on: bool,
+}
+
 impl DocsSql {
+    /// Documents in the order of a declared index, within bounds. Parameters: app, collection, the filter if there is one,
+    /// the limit, the path, the number of the index, the least and the greatest place (rank, number, text), and if it goes
+    /// on after one: rank, number, text and id of that.
+    ///
+    /// The documents whose keys say all are walked in order, until there are enough; the others are looked at, all of them.
+    pub(crate) fn walk(&self, walk: Walk) -> Statement {
+        let limit = walk.filtered.parameters() + 1;
+        let (path, index, bounds, place) = (limit + 1, limit + 2, limit + 3, limit + 9);
+        let filter = match walk.filtered {
+            Filtered::Not => "",
+            Filtered::EachLookedAt | Filtered::ByIndex => EACH_LOOKED_AT,
+        };
+        let down = if walk.falls { " DESC" } else { "" };
+        let order =
+            |of: &str| format!("ORDER BY {of}.rank{down}, {of}.number{down}, {of}.text{down}, {of}.id");
+        let triple = |at: usize| format!("(${at}::smallint, ${}::text::numeric, ${}::text)", at + 1, at + 2);
+        let (mut regular_after, mut other_after) = (String::new(), String::new());
+        if walk.goes_on {
+            let (beyond, id) = (if walk.falls { "<" } else { ">" }, place + 3);
+            let at = triple(place);
+            regular_after = format!("AND NOT ((k.rank, k.number, k.text) = {at} AND k.id <= ${id})");
+            other_after = format!(
+                "WHERE ((k0.rank::smallint, k0.number, k0.text) {beyond} {at}
+                        OR (k0.rank::smallint, k0.number, k0.text) = {at} AND d.id > ${id})"
+            );
+        }
+        let columns = "d.id, d.data, d.version, d.created_at, d.updated_at";
+        let sort = SORT.replace("{n}", "0").replace("{path}", &path.to_string());
+        let document = format!(
+            "CROSS JOIN LATERAL (
+                 SELECT * FROM {{s}}.docs WHERE app = $1 AND collection = $2 AND id = k.id{filter} OFFSET 0
+             ) d"
+        );
+        let text = format!(
+            "SELECT f.id, f.data, f.version, f.created_at, f.updated_at FROM (
+               (SELECT {columns}, k.rank::integer AS rank, k.number, k.text FROM (
+                  SELECT k.id, k.rank, k.number, k.text FROM {{s}}.docs_keys k
+                  WHERE k.app = $1 AND k.index = ${index} AND k.regular
+                  AND (k.rank, k.number, k.text) >= {} AND (k.rank, k.number, k.text) <= {} {regular_after} {}
+                ) k {document} {} LIMIT ${limit})
+               UNION ALL
+               (SELECT {columns}, k0.rank, k0.number, k0.text FROM (
+                  SELECT d.* FROM {{s}}.docs_keys k {document} WHERE k.app = $1 AND k.index = ${index} AND NOT k.regular
+                ) d {sort} {other_after} {} LIMIT ${limit})
+             ) f {} LIMIT ${limit}",
+            triple(bounds),
+            triple(bounds + 3),
+            order("k"),
+            order("k"),
+            order("k0").replace("k0.id", "d.id"),
+            order("f"),
+        );
+        self.statement(&text)
+    }
+
     pub(crate) fn new(schema: &SchemaName, named: bool) -> Self {
         DocsSql { schema: schema.clone(), named }
     }
@@ -131,6 +210,44 @@ fn docs_fired(op: &str, data: &str, prev: &str) -> String {
     DOCS_FIRED.replace("{op}", op).replace("{data}", data).replace("{prev}", prev).replace("{old}", old)
 }
 
+/// The keys of what `put` wrote, for the declared indexes of the collection: mostly there are none.
+fn docs_keys() -> String {
+    let key = KEY.replace("{form}", "(SELECT $15::text::jsonb)");
+    format!(
+        "keys AS (
+             INSERT INTO {{s}}.docs_keys AS old (app, index, id, regular, rank, number, text)
+             SELECT $1, i.number, $3, r.regular, k.rank, k.number, k.text FROM put, {{s}}.docs_indexes i {key}
+             WHERE i.app = $1 AND i.collection = $2 AND i.state < 4
+             ON CONFLICT (app, index, id) DO UPDATE SET regular = excluded.regular, rank = excluded.rank,
+                 number = excluded.number, text = excluded.text
+             WHERE (old.regular, old.rank, old.number, old.text)
+                 IS DISTINCT FROM (excluded.regular, excluded.rank, excluded.number, excluded.text)
+         )"
+    )
+}
+
+/// Takes the next documents into an index, passing over those that somebody is writing: whoever writes keeps the index. So
+/// it waits for nobody. $1 the app, $2 the index, $3 how many.
+pub(super) fn docs_index_fill() -> String {
+    let key = KEY.replace("{form}", "found.form");
+    format!(
+        "WITH i AS MATERIALIZED (SELECT * FROM {{s}}.docs_indexes WHERE app = $1 AND number = $2 AND state = 1),
+         found AS MATERIALIZED (
+             SELECT d.id, d.form FROM i JOIN {{s}}.docs d ON d.app = $1 AND d.collection = i.collection AND d.id > i.done
+             WHERE NOT EXISTS (SELECT 1 FROM {{s}}.docs_keys k WHERE k.app = $1 AND k.index = $2 AND k.id = d.id)
+             ORDER BY d.id LIMIT $3 FOR KEY SHARE OF d SKIP LOCKED
+         ), keys AS (
+             INSERT INTO {{s}}.docs_keys (app, index, id, regular, rank, number, text)
+             SELECT $1, $2, found.id, r.regular, k.rank, k.number, k.text FROM i, found {key}
+             ON CONFLICT DO NOTHING RETURNING 1
+         ), noted AS (
+             UPDATE {{s}}.docs_indexes u SET documents = u.documents + (SELECT count(*) FROM keys),
+                 done = coalesce((SELECT id FROM found ORDER BY id DESC LIMIT 1), u.done)
+             WHERE u.app = $1 AND u.number = $2 AND u.state = 1
+         ) SELECT count(*) FROM found"
+    )
+}
+
 /// The document as it was, locked.
 const DOCS_OLD: &str = "old AS MATERIALIZED (
     SELECT data, version FROM {s}.docs WHERE app = $1 AND collection = $2 AND id = $3 FOR UPDATE
@@ -144,26 +261,26 @@ FROM (VALUES (1)) AS one LEFT JOIN old ON true LEFT JOIN put ON true";
 
 /// $14 the data, $15 its form.
 pub(super) fn docs_create() -> String {
-    let fired = docs_fired("create", "$14", "'null'");
+    let (keys, fired) = (docs_keys(), docs_fired("create", "$14", "'null'"));
     format!(
         "WITH put AS (
              INSERT INTO {{s}}.docs (app, collection, id, data, form, version, created_at, updated_at)
              SELECT $1, $2, $3, $14::text, $15::text::jsonb, 1, statement_timestamp(), statement_timestamp() WHERE {{fresh}}
              RETURNING version, created_at, updated_at
-         ), old AS (SELECT NULL::bigint AS version WHERE false), {fired} {DOCS_TOLD}"
+         ), old AS (SELECT NULL::bigint AS version WHERE false), {keys}, {fired} {DOCS_TOLD}"
     )
 }
 
 /// $14 the data, $15 its form, $16 the version it must have.
 pub(super) fn docs_update() -> String {
-    let fired = docs_fired("update", "$14", "old.data");
+    let (keys, fired) = (docs_keys(), docs_fired("update", "$14", "old.data"));
     format!(
         "WITH {DOCS_OLD}, put AS (
              UPDATE {{s}}.docs SET data = $14::text, form = $15::text::jsonb, version = old.version + 1,
                  updated_at = greatest(statement_timestamp(), docs.updated_at)
              FROM old WHERE app = $1 AND collection = $2 AND id = $3 AND ($16::bigint IS NULL OR old.version = $16) AND {{fresh}}
              RETURNING docs.version, created_at, updated_at
-         ), {fired} {DOCS_TOLD}"
+         ), {keys}, {fired} {DOCS_TOLD}"
     )
 }
 
@@ -175,6 +292,9 @@ pub(super) fn docs_delete() -> String {
              DELETE FROM {{s}}.docs USING old
              WHERE app = $1 AND collection = $2 AND id = $3 AND ($14::bigint IS NULL OR old.version = $14) AND {{fresh}}
              RETURNING docs.version, created_at, updated_at
+         ), keys AS (
+             DELETE FROM {{s}}.docs_keys k USING put, {{s}}.docs_indexes i
+             WHERE i.app = $1 AND i.collection = $2 AND i.state < 4 AND k.app = $1 AND k.index = i.number AND k.id = $3
          ), {fired} {DOCS_TOLD}"
     )
 }

@@ -3,9 +3,7 @@
 use std::sync::{Arc, Mutex, Weak};
 
 use picloud_core::outbox::{EventKind, Fanout, OutboxRow};
-use picloud_core::pubsub::{
-    Broadcast, Ephemeral, Listener, PUBLISH, PubsubEvent, PubsubService, Topic,
-};
+use picloud_core::pubsub::{Broadcast, Ephemeral, Listener, PUBLISH, PubsubEvent, PubsubService, Topic};
 use picloud_core::{Backend, CallCx, Error, Json, Result, async_trait};
 use picloud_memory::MemoryBackend;
 
@@ -110,15 +108,18 @@ impl Broadcast for WrongBroadcast {
                 self.late.lock().unwrap().push(Arc::new(told));
             }
             Some(Wrong::TheLargeComeLate) => {
+                let app = told.app;
                 self.hear(told);
-                for late in std::mem::take(&mut *self.late.lock().unwrap()) {
+                let mut late = self.late.lock().unwrap();
+                for late in late.extract_if(.., |late| late.app == app) {
                     self.hear(Ephemeral::clone(&late));
                 }
             }
             Some(Wrong::TheUnwantedAreForgotten) => {
-                self.listeners.lock().unwrap().retain(|listener| {
-                    listener.upgrade().is_some_and(|listener| listener.is_wanted())
-                });
+                self.listeners
+                    .lock()
+                    .unwrap()
+                    .retain(|listener| listener.upgrade().is_some_and(|listener| listener.is_wanted()));
                 self.hear(told);
             }
             Some(Wrong::EphemeralIsEnqueued) => {

@@ -26,7 +26,7 @@ pub(super) fn cases() -> Vec<Case> {
 }
 
 /// How long a message may be on its way to another node.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Keeps what it hears.
 #[derive(Debug)]
