@@ -11,6 +11,7 @@
 )]
 
 mod client;
+mod documents;
 mod hello;
 mod json;
 mod kv;
@@ -91,13 +92,14 @@ fn main() {
         return;
     }
     let mut table = Table::default();
-    let groups: [(&str, Group); 6] = [
+    let groups: [(&str, Group); 7] = [
         ("waiting", waiting::run),
         ("hello", hello::run),
         ("json", json::run),
         ("kv", kv::run),
         ("limits", limits::run),
         ("web", web::run),
+        ("schedules", documents::schedules),
     ];
     for (name, group) in groups {
         if name.contains(&arguments.only) {
