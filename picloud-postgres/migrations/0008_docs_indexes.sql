@@ -28,6 +28,8 @@ CREATE TABLE {s}.docs_keys (
     PRIMARY KEY (app, index, id)
 );
 CREATE INDEX docs_keys_order ON {s}.docs_keys (app, index, rank, number, text, id) WHERE regular;
+-- For the other direction: documents that are alike are ordered by id both ways.
+CREATE INDEX docs_keys_order_down ON {s}.docs_keys (app, index, rank DESC, number DESC, text DESC, id) WHERE regular;
 CREATE INDEX docs_keys_irregular ON {s}.docs_keys (app, index) WHERE NOT regular;
 COMMENT ON TABLE {s}.docs_keys IS 'For each document of a collection with a declared index the place that it has in its order.';
 COMMENT ON COLUMN {s}.docs_keys.regular IS 'The place says all that queries ask of the value. Not so for arrays, and texts too long for an index: these documents are looked at.';

@@ -21,12 +21,12 @@ use crate::backend::{Inner, WRITE_ATTEMPTS, contended, give_way};
 use crate::error::{is_contended, of_database};
 use crate::event_rows::EventRows;
 use crate::source::Source;
-use crate::sql::{Filtered, Statement, Walk};
+use crate::sql::{Filtered, MOST_WALKED, Statement, Walk};
 use crate::time::Time;
 use jsonpath::Condition;
 
 /// How many documents are fetched at once: together with the largest that is the memory that a query takes.
-const BATCH: usize = 128;
+const BATCH: usize = MOST_WALKED;
 
 type Bound = sqlx::query::Query<'static, Postgres, PgArguments>;
 
@@ -46,6 +46,8 @@ struct Told {
     found: Option<u64>,
     /// The app is at the revision that was expected.
     fresh: bool,
+    /// The collection has no declared indexes, or they were kept.
+    bare: bool,
 }
 
 impl Told {
@@ -57,7 +59,7 @@ impl Told {
             None
         };
         let found = row.try_get::<Option<i64>, _>(5)?.map(i64::cast_unsigned);
-        Ok(Told { written, fired: row.try_get(4)?, found, fresh: row.try_get(6)? })
+        Ok(Told { written, fired: row.try_get(4)?, found, fresh: row.try_get(6)?, bare: row.try_get(7)? })
     }
 }
 
@@ -73,6 +75,15 @@ fn document(row: &PgRow) -> Result<Document> {
         })
     };
     read().map_err(of_database)
+}
+
+/// The statements of one kind of write.
+struct Statements<'a> {
+    /// Where nothing matches and there are no declared indexes.
+    quick: Option<&'a Statement>,
+    /// Where there are no declared indexes.
+    bare: &'a Statement,
+    indexed: &'a Statement,
 }
 
 /// One document, about to be written.
@@ -97,18 +108,26 @@ impl PostgresDocs {
         &self,
         at: &At<'_>,
         op: DocsOp,
-        statement: &Statement,
+        statements: &Statements<'_>,
         bind: impl Fn(Bound) -> Bound,
     ) -> Result<Option<(u64, Timestamp, Timestamp)>> {
         let events = EventRows::new(at.cx, &[op.as_str()]);
         let name = Json::from_value(at.collection.as_str())?;
+        let begin = |statement: &Statement| {
+            let query = statement.query().bind(*at.cx.app().as_uuid()).bind(at.collection.to_string());
+            query.bind(*at.id.as_uuid())
+        };
+        let mut indexed = self.backend.indexes.are_expected(at.cx, at.collection);
+        let mut quick = statements.quick.filter(|_| events.is_silent() && !indexed);
         for attempt in 0..WRITE_ATTEMPTS {
-            let query = statement
-                .query()
-                .bind(*at.cx.app().as_uuid())
-                .bind(at.collection.to_string())
-                .bind(*at.id.as_uuid());
-            let query = bind(events.bind(query).bind(name.as_str().to_owned()));
+            let is_quick = quick.is_some();
+            let query = match quick.take() {
+                Some(quick) => bind(begin(quick).bind(events.revision())),
+                None => {
+                    let statement = if indexed { statements.indexed } else { statements.bare };
+                    bind(events.bind(begin(statement)).bind(name.as_str().to_owned()))
+                }
+            };
             let rows = match self.backend.write_once(&self.source, query).await {
                 // The database gave way to another writer.
                 Err(error) if is_contended(&error) && matches!(self.source, Source::Lanes(_)) => {
@@ -117,6 +136,10 @@ impl PostgresDocs {
                 }
                 answer => answer?,
             };
+            // Why not, the other statement tells.
+            if is_quick && rows.is_empty() {
+                continue;
+            }
             let row = rows.first().ok_or_else(|| Error::internal("a write without an answer"))?;
             let told = Told::read(row).map_err(of_database)?;
             if told.fired {
@@ -129,6 +152,10 @@ impl PostgresDocs {
                 }
                 (None, None, _) if op != DocsOp::Create => return Ok(None),
                 (None, _, _) if !told.fresh => return Err(Fanout::stale()),
+                (None, _, _) if !told.bare => {
+                    indexed = true;
+                    self.backend.indexes.expect(at.cx, at.collection);
+                }
                 // The app was seen to be fresh a moment too late, or the document went meanwhile.
                 (None, _, _) => give_way(attempt).await,
             }
@@ -138,11 +165,16 @@ impl PostgresDocs {
 
     async fn replace(&self, at: &At<'_>, data: &DocData) -> Result<Document> {
         let form = jsonpath::form(&jsonpath::scope(at.cx.app(), at.collection), data.json())?;
-        let statement = &self.backend.sql.docs_update;
+        let sql = &self.backend.sql;
+        let statements = Statements {
+            quick: Some(&sql.docs_update_quick),
+            bare: &sql.docs_update,
+            indexed: &sql.docs_update_indexed,
+        };
         let version = at.if_version.map(u64::cast_signed);
         let bind =
             |query: Bound| query.bind(data.json().as_str().to_owned()).bind(form.clone()).bind(version);
-        let written = self.write(at, DocsOp::Update, statement, bind).await?;
+        let written = self.write(at, DocsOp::Update, &statements, bind).await?;
         let written = written.ok_or(DocsError::NotFound { id: at.id })?;
         Ok(at.document(data, written))
     }
@@ -270,7 +302,13 @@ impl DocsService for PostgresDocs {
         let at = At { cx, collection, id: DocId::new(), if_version: None };
         let form = jsonpath::form(&jsonpath::scope(cx.app(), collection), data.json())?;
         let bind = |query: Bound| query.bind(data.json().as_str().to_owned()).bind(form.clone());
-        let written = self.write(&at, DocsOp::Create, &self.backend.sql.docs_create, bind).await?;
+        let sql = &self.backend.sql;
+        let statements = Statements {
+            quick: Some(&sql.docs_create_quick),
+            bare: &sql.docs_create,
+            indexed: &sql.docs_create_indexed,
+        };
+        let written = self.write(&at, DocsOp::Create, &statements, bind).await?;
         let written = written.ok_or_else(|| Error::internal("a new document is missing"))?;
         Ok(at.document(data, written))
     }
@@ -330,7 +368,9 @@ impl DocsService for PostgresDocs {
         let at = At { cx, collection, id, if_version: options.if_version };
         let version = at.if_version.map(u64::cast_signed);
         let bind = |query: Bound| query.bind(version);
-        let written = self.write(&at, DocsOp::Delete, &self.backend.sql.docs_delete, bind).await?;
+        let delete = &self.backend.sql.docs_delete;
+        let statements = Statements { quick: None, bare: delete, indexed: delete };
+        let written = self.write(&at, DocsOp::Delete, &statements, bind).await?;
         Ok(written.is_some())
     }
 

@@ -221,7 +221,7 @@ mod tests {
         );
     }
 
-    const DOCS_INDEXES: &str = "1585ed301c4b8cb6ca0136f631358a93f171273d57a6a1241974b77032afb86c";
+    const DOCS_INDEXES: &str = "2cc9bf6501e9ddcf2b69c062f9ae931e5f13ab7ada65575476b325cddf4b44fd";
     const EPHEMERAL: &str = "02b5ba0ca7dd0b14b1eee19af01c7bcede9f87d1c9449933a55e96b3e49b714f";
     const DOCS: &str = "f95a04d64806c50c5a15905b8a8301da048ddea9298d6b0715a7739578f1e49e";
     const FIRST: &str = "e86d7efc6752e1ff8ec133eacfe695fbfcced788ed8042c150e22811ecd081b3";

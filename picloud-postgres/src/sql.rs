@@ -15,8 +15,8 @@ use sqlx::{AssertSqlSafe, Postgres, SqlSafeStr, SqlStr};
 
 use crate::schema::SchemaName;
 
-pub(crate) use docs::{DocsSql, Filtered, Walk};
-use docs::{docs_create, docs_delete, docs_index_fill, docs_update};
+pub(crate) use docs::{DocsSql, FILLED_AT_ONCE, Filtered, Kept, MOST_WALKED, Walk};
+use docs::{docs_create, docs_create_quick, docs_delete, docs_index_fill, docs_update, docs_update_quick};
 use kv::{COMPARE_AND_SET, DELETE, INCREMENT, SET, with_fresh};
 
 /// A statement.
@@ -37,6 +37,12 @@ impl Statement {
     #[cfg(test)]
     pub(crate) fn explained(&self) -> Query<'static, Postgres, PgArguments> {
         sqlx::query(AssertSqlSafe(format!("EXPLAIN (ANALYZE, COSTS OFF) {}", self.text)))
+    }
+
+    /// The statement, to be prepared by hand.
+    #[cfg(test)]
+    pub(crate) fn text(&self) -> &str {
+        &self.text
     }
 
     /// The statement as one message, for `raw_sql`: without parameters.
@@ -155,8 +161,12 @@ statements! {
               AND kv.expires_at < now() - interval '1 minute'";
 
     docs_get = "SELECT id, data, version, created_at, updated_at FROM {s}.docs WHERE app = $1 AND collection = $2 AND id = $3";
-    docs_create = docs_create();
-    docs_update = docs_update();
+    docs_create = docs_create(Kept::Nothing);
+    docs_create_indexed = docs_create(Kept::All);
+    docs_create_quick = docs_create_quick();
+    docs_update = docs_update(Kept::Nothing);
+    docs_update_indexed = docs_update(Kept::All);
+    docs_update_quick = docs_update_quick();
     docs_delete = docs_delete();
     /// $6 how many there may be. Answers whether it is there now.
     docs_index_declare = "WITH known AS (

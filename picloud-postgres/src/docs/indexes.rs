@@ -8,7 +8,7 @@
 
 use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use picloud_core::docs::filter::{
@@ -25,15 +25,13 @@ use super::{PostgresDocs, jsonpath, key};
 use crate::backend::Inner;
 use crate::error::of_database;
 use crate::source::Source;
+use crate::sql::FILLED_AT_ONCE;
 
 /// How long a node goes by what it knows of indexes. One that was dropped is kept for a minute longer.
 const KNOWN_FOR: Duration = Duration::from_secs(1);
 
 /// Of how many collections it is known.
 const MOST_KNOWN: usize = 10_000;
-
-/// How many documents are taken into an index at once.
-const FILLED_AT_ONCE: i64 = 500;
 
 /// How often to look for indexes to fill that were declared elsewhere, or left by a node that is gone.
 const LOOK: Duration = Duration::from_secs(10);
@@ -51,8 +49,27 @@ const COMPLETE: i16 = 2;
 #[derive(Debug, Default)]
 pub(crate) struct Indexes {
     complete: Mutex<HashMap<(Uuid, String), (Instant, Complete)>>,
+    /// Collections that were seen to have some.
+    indexed: RwLock<HashSet<(Uuid, String)>>,
     /// Some are to be filled.
     declared: Notify,
+}
+
+impl Indexes {
+    /// Whether a write is to expect declared indexes. Whether there are any, its statement sees.
+    pub(super) fn are_expected(&self, cx: &CallCx, collection: &CollectionName) -> bool {
+        let indexed = self.indexed.read().unwrap_or_else(PoisonError::into_inner);
+        !indexed.is_empty() && indexed.contains(&(*cx.app().as_uuid(), collection.to_string()))
+    }
+
+    /// A write found some.
+    pub(super) fn expect(&self, cx: &CallCx, collection: &CollectionName) {
+        let mut indexed = self.indexed.write().unwrap_or_else(PoisonError::into_inner);
+        if indexed.len() >= MOST_KNOWN {
+            indexed.clear();
+        }
+        indexed.insert((*cx.app().as_uuid(), collection.to_string()));
+    }
 }
 
 /// The complete indexes of a collection: path and number.
@@ -291,9 +308,9 @@ async fn fill_next(inner: &Inner) -> Result<bool> {
         inner.write(|| inner.sql.docs_index_begin.query().bind(app).bind(number)).await?;
     }
     loop {
-        let query = || inner.sql.docs_index_fill.query().bind(app).bind(number).bind(FILLED_AT_ONCE);
+        let query = || inner.sql.docs_index_fill.query().bind(app).bind(number);
         let filled: i64 = told(&inner.write(query).await?, |row| row.try_get(0))?;
-        if filled < FILLED_AT_ONCE {
+        if filled < FILLED_AT_ONCE as i64 {
             break;
         }
         tokio::time::sleep(BREATH).await;

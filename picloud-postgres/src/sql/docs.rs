@@ -71,6 +71,9 @@ const KEY: &str = "
     CASE jsonb_typeof(v.v) WHEN 'number' THEN v.v::numeric ELSE 0 END AS number,
     CASE WHEN r.regular AND jsonb_typeof(v.v) = 'string' THEN v.v #>> '{}' ELSE '' END AS text OFFSET 0) k";
 
+/// The most that one walk answers. Said in the statement, so that it is planned for few, whatever its parameters are.
+pub(crate) const MOST_WALKED: usize = 128;
+
 /// How a walk along a declared index begins.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Walk {
@@ -117,13 +120,15 @@ impl DocsSql {
         );
         let text = format!(
             "SELECT f.id, f.data, f.version, f.created_at, f.updated_at FROM (
-               (SELECT {columns}, k.rank::integer AS rank, k.number, k.text FROM (
-                  SELECT k.id, k.rank, k.number, k.text FROM {{s}}.docs_keys k
-                  WHERE k.app = $1 AND k.index = ${index} AND k.regular
-                  AND (k.rank, k.number, k.text) >= {} AND (k.rank, k.number, k.text) <= {} {regular_after} {}
-                ) k {document} {} LIMIT ${limit})
+               (SELECT * FROM (
+                  SELECT {columns}, k.rank, k.number, k.text FROM (
+                    SELECT k.id, k.rank, k.number, k.text FROM {{s}}.docs_keys k
+                    WHERE k.app = $1 AND k.index = ${index} AND k.regular
+                    AND (k.rank, k.number, k.text) >= {} AND (k.rank, k.number, k.text) <= {} {regular_after} {}
+                  ) k {document} {} LIMIT {MOST_WALKED}
+                ) r {} LIMIT ${limit})
                UNION ALL
-               (SELECT {columns}, k0.rank, k0.number, k0.text FROM (
+               (SELECT {columns}, k0.rank::smallint AS rank, k0.number, k0.text FROM (
                   SELECT d.* FROM {{s}}.docs_keys k {document} WHERE k.app = $1 AND k.index = ${index} AND NOT k.regular
                 ) d {sort} {other_after} {} LIMIT ${limit})
              ) f {} LIMIT ${limit}",
@@ -131,6 +136,7 @@ impl DocsSql {
             triple(bounds + 3),
             order("k"),
             order("k"),
+            order("r"),
             order("k0").replace("k0.id", "d.id"),
             order("f"),
         );
@@ -210,6 +216,64 @@ fn docs_fired(op: &str, data: &str, prev: &str) -> String {
     DOCS_FIRED.replace("{op}", op).replace("{data}", data).replace("{prev}", prev).replace("{old}", old)
 }
 
+/// How a write keeps the declared indexes of its collection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kept {
+    /// There are none, or nothing is written.
+    Nothing,
+    /// All there are.
+    All,
+}
+
+/// Whether the collection has no declared index.
+const BARE: &str =
+    "NOT EXISTS (SELECT 1 FROM {s}.docs_indexes WHERE app = $1 AND collection = $2 AND state < 4)";
+
+impl Kept {
+    /// The condition of a write, and what it tells of it.
+    fn condition(self) -> (&'static str, &'static str) {
+        match self {
+            Kept::Nothing => ("AND {bare}", "{bare}"),
+            Kept::All => ("", "true"),
+        }
+    }
+
+    fn keys(self, keys: impl FnOnce() -> String) -> String {
+        match self {
+            Kept::Nothing => String::new(),
+            Kept::All => format!("{}, ", keys()),
+        }
+    }
+
+    fn fill(self, text: &str) -> String {
+        let (condition, told) = self.condition();
+        text.replace("{is_bare}", told).replace("{if_bare}", condition).replace("{bare}", BARE)
+    }
+}
+
+/// Writes that nothing matches, to a collection without declared indexes: nobody needs to know what was there before. $5 the
+/// data, $6 its form.
+pub(super) fn docs_create_quick() -> String {
+    Kept::Nothing.fill(&format!(
+        "INSERT INTO {{s}}.docs (app, collection, id, data, form, version, created_at, updated_at)
+         SELECT $1, $2, $3, $5::text, $6::text::jsonb, 1, statement_timestamp(), statement_timestamp() WHERE {{fresh}} {{if_bare}}
+         {QUICK_TOLD}"
+    ))
+}
+
+/// The same. $7 the version it must have.
+pub(super) fn docs_update_quick() -> String {
+    Kept::Nothing.fill(&format!(
+        "UPDATE {{s}}.docs SET data = $5::text, form = $6::text::jsonb, version = version + 1,
+             updated_at = greatest(statement_timestamp(), updated_at)
+         WHERE app = $1 AND collection = $2 AND id = $3 AND ($7::bigint IS NULL OR version = $7) AND {{fresh}} {{if_bare}}
+         {QUICK_TOLD}"
+    ))
+}
+
+/// As much as a write tells that took place.
+const QUICK_TOLD: &str = "RETURNING true, version, created_at, updated_at, false, NULL::bigint AS found, true AS fresh, true AS bare";
+
 /// The keys of what `put` wrote, for the declared indexes of the collection: mostly there are none.
 fn docs_keys() -> String {
     let key = KEY.replace("{form}", "(SELECT $15::text::jsonb)");
@@ -226,16 +290,20 @@ fn docs_keys() -> String {
     )
 }
 
+/// How many documents are taken into an index at once. Said in the statement for the same reason.
+pub(crate) const FILLED_AT_ONCE: usize = 500;
+
 /// Takes the next documents into an index, passing over those that somebody is writing: whoever writes keeps the index. So
-/// it waits for nobody. $1 the app, $2 the index, $3 how many.
+/// it waits for nobody. $1 the app, $2 the index.
 pub(super) fn docs_index_fill() -> String {
     let key = KEY.replace("{form}", "found.form");
     format!(
         "WITH i AS MATERIALIZED (SELECT * FROM {{s}}.docs_indexes WHERE app = $1 AND number = $2 AND state = 1),
          found AS MATERIALIZED (
-             SELECT d.id, d.form FROM i JOIN {{s}}.docs d ON d.app = $1 AND d.collection = i.collection AND d.id > i.done
-             WHERE NOT EXISTS (SELECT 1 FROM {{s}}.docs_keys k WHERE k.app = $1 AND k.index = $2 AND k.id = d.id)
-             ORDER BY d.id LIMIT $3 FOR KEY SHARE OF d SKIP LOCKED
+             SELECT d.id, d.form FROM i CROSS JOIN LATERAL (
+                 SELECT id, form FROM {{s}}.docs WHERE app = $1 AND collection = i.collection AND id > i.done
+                 ORDER BY id LIMIT {FILLED_AT_ONCE} FOR KEY SHARE SKIP LOCKED
+             ) d
          ), keys AS (
              INSERT INTO {{s}}.docs_keys (app, index, id, regular, rank, number, text)
              SELECT $1, $2, found.id, r.regular, k.rank, k.number, k.text FROM i, found {key}
@@ -256,38 +324,38 @@ const DOCS_OLD: &str = "old AS MATERIALIZED (
 /// What a write to a document came to, or why it did not take place.
 const DOCS_TOLD: &str = "
 SELECT put.version IS NOT NULL AS written, put.version, put.created_at, put.updated_at, EXISTS (SELECT 1 FROM fired) AS fired,
-       old.version AS found, {fresh} AS fresh
+       old.version AS found, {fresh} AS fresh, {is_bare} AS bare
 FROM (VALUES (1)) AS one LEFT JOIN old ON true LEFT JOIN put ON true";
 
 /// $14 the data, $15 its form.
-pub(super) fn docs_create() -> String {
-    let (keys, fired) = (docs_keys(), docs_fired("create", "$14", "'null'"));
-    format!(
+pub(super) fn docs_create(kept: Kept) -> String {
+    let (keys, fired) = (kept.keys(docs_keys), docs_fired("create", "$14", "'null'"));
+    kept.fill(&format!(
         "WITH put AS (
              INSERT INTO {{s}}.docs (app, collection, id, data, form, version, created_at, updated_at)
-             SELECT $1, $2, $3, $14::text, $15::text::jsonb, 1, statement_timestamp(), statement_timestamp() WHERE {{fresh}}
+             SELECT $1, $2, $3, $14::text, $15::text::jsonb, 1, statement_timestamp(), statement_timestamp() WHERE {{fresh}} {{if_bare}}
              RETURNING version, created_at, updated_at
-         ), old AS (SELECT NULL::bigint AS version WHERE false), {keys}, {fired} {DOCS_TOLD}"
-    )
+         ), old AS (SELECT NULL::bigint AS version WHERE false), {keys}{fired} {DOCS_TOLD}"
+    ))
 }
 
 /// $14 the data, $15 its form, $16 the version it must have.
-pub(super) fn docs_update() -> String {
-    let (keys, fired) = (docs_keys(), docs_fired("update", "$14", "old.data"));
-    format!(
+pub(super) fn docs_update(kept: Kept) -> String {
+    let (keys, fired) = (kept.keys(docs_keys), docs_fired("update", "$14", "old.data"));
+    kept.fill(&format!(
         "WITH {DOCS_OLD}, put AS (
              UPDATE {{s}}.docs SET data = $14::text, form = $15::text::jsonb, version = old.version + 1,
                  updated_at = greatest(statement_timestamp(), docs.updated_at)
-             FROM old WHERE app = $1 AND collection = $2 AND id = $3 AND ($16::bigint IS NULL OR old.version = $16) AND {{fresh}}
+             FROM old WHERE app = $1 AND collection = $2 AND id = $3 AND ($16::bigint IS NULL OR old.version = $16) AND {{fresh}} {{if_bare}}
              RETURNING docs.version, created_at, updated_at
-         ), {keys}, {fired} {DOCS_TOLD}"
-    )
+         ), {keys}{fired} {DOCS_TOLD}"
+    ))
 }
 
 /// $14 the version it must have.
 pub(super) fn docs_delete() -> String {
     let fired = docs_fired("delete", "'null'", "old.data");
-    format!(
+    Kept::All.fill(&format!(
         "WITH {DOCS_OLD}, put AS (
              DELETE FROM {{s}}.docs USING old
              WHERE app = $1 AND collection = $2 AND id = $3 AND ($14::bigint IS NULL OR old.version = $14) AND {{fresh}}
@@ -296,5 +364,5 @@ pub(super) fn docs_delete() -> String {
              DELETE FROM {{s}}.docs_keys k USING put, {{s}}.docs_indexes i
              WHERE i.app = $1 AND i.collection = $2 AND i.state < 4 AND k.app = $1 AND k.index = i.number AND k.id = $3
          ), {fired} {DOCS_TOLD}"
-    )
+    ))
 }
