@@ -192,6 +192,7 @@ statements! {
                   SELECT 1 FROM {s}.docs d WHERE d.app = $1 AND d.collection = i.collection
                   AND NOT EXISTS (SELECT 1 FROM {s}.docs_keys k WHERE k.app = $1 AND k.index = $2 AND k.id = d.id)
               ) THEN 1 ELSE 2 END WHERE app = $1 AND number = $2 AND state = 1 RETURNING state";
+    docs_keys_analyze = "ANALYZE {s}.docs_keys";
     /// By now no node looks into it, so that it need not be kept any more.
     docs_index_bury = "UPDATE {s}.docs_indexes SET state = 4 WHERE state = 3 AND dropped_at < now() - interval '1 minute'";
     docs_index_clear = "WITH dead AS MATERIALIZED (

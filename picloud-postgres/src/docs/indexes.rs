@@ -33,6 +33,9 @@ const KNOWN_FOR: Duration = Duration::from_secs(1);
 /// Of how many collections it is known.
 const MOST_KNOWN: usize = 10_000;
 
+/// From so many documents on the database is told that an index has grown.
+const MANY: i64 = 1_000;
+
 /// How often to look for indexes to fill that were declared elsewhere, or left by a node that is gone.
 const LOOK: Duration = Duration::from_secs(10);
 
@@ -307,9 +310,11 @@ async fn fill_next(inner: &Inner) -> Result<bool> {
         writers_are_gone(inner).await?;
         inner.write(|| inner.sql.docs_index_begin.query().bind(app).bind(number)).await?;
     }
+    let mut all = 0;
     loop {
         let query = || inner.sql.docs_index_fill.query().bind(app).bind(number);
         let filled: i64 = told(&inner.write(query).await?, |row| row.try_get(0))?;
+        all += filled;
         if filled < FILLED_AT_ONCE as i64 {
             break;
         }
@@ -321,6 +326,9 @@ async fn fill_next(inner: &Inner) -> Result<bool> {
         finished.first().is_none_or(|row| row.try_get::<i16, _>(0).is_ok_and(|now| now == COMPLETE));
     if !is_complete {
         tokio::time::sleep(WAIT).await;
+    } else if all > MANY {
+        // The database looks by itself, but only now and then; until it has, it takes the table for small.
+        inner.write(|| inner.sql.docs_keys_analyze.query()).await?;
     }
     Ok(true)
 }
