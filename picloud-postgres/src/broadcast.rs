@@ -277,10 +277,10 @@ async fn look(inner: &Inner, seen: &mut Option<Marks>) -> Result<bool> {
 }
 
 fn batch(row: &PgRow) -> Result<Vec<Ephemeral>> {
-    let read = || -> sqlx::Result<(Vec<Uuid>, Vec<Uuid>, Vec<String>, Vec<String>)> {
-        Ok((row.try_get(2)?, row.try_get(3)?, row.try_get(4)?, row.try_get(5)?))
-    };
-    let (ids, apps, topics, messages) = read().map_err(of_database)?;
+    let ids: Vec<Uuid> = row.try_get(2).map_err(of_database)?;
+    let apps: Vec<Uuid> = row.try_get(3).map_err(of_database)?;
+    let topics: Vec<String> = row.try_get(4).map_err(of_database)?;
+    let messages: Vec<String> = row.try_get(5).map_err(of_database)?;
     let rows = ids.into_iter().zip(apps).zip(topics.into_iter().zip(messages));
     rows.map(|((id, app), (topic, message))| {
         let (id, app) = (EventId::from_uuid(id), AppId::from_uuid(app));
