@@ -11,6 +11,7 @@
 )]
 
 mod client;
+mod documents;
 mod files;
 mod hello;
 mod json;
@@ -100,6 +101,7 @@ fn main() {
         ("files", files::run),
         ("limits", limits::run),
         ("web", web::run),
+        ("schedules", documents::schedules),
     ];
     for (name, group) in groups {
         if name.contains(&arguments.only) {

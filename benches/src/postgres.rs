@@ -10,11 +10,12 @@ use picloud_postgres::sqlx::{self, AssertSqlSafe, Connection, PgConnection, Row}
 use picloud_postgres::{PostgresBackend, PostgresConfig, SchemaName};
 use tokio::runtime::Runtime;
 
+use crate::documents;
 use crate::hello::runtime;
 use crate::measure::{Goal, Table, in_turns, median, nanos, per_second, show};
 
-const TASKS: u64 = 8;
-const WRITES: u64 = 500;
+pub(crate) const TASKS: u64 = 8;
+pub(crate) const WRITES: u64 = 500;
 const ROWS: u64 = 100_000;
 const BATCH: i64 = 200;
 
@@ -69,14 +70,14 @@ impl Database {
         statement.replace("{s}", &self.schema).into()
     }
 
-    async fn run(&self, statement: &str) {
+    pub(crate) async fn run(&self, statement: &str) {
         let mut connection = self.connection().await;
         sqlx::raw_sql(AssertSqlSafe(self.fill(statement))).execute(&mut connection).await.unwrap();
     }
 
     /// Puts this process on one core and its server processes on another: whether the two ends of a round trip share a
     /// core decides by a factor of three what it takes, and the system decides differently for each that comes.
-    fn pin(&self, runtime: &Runtime) -> bool {
+    pub(crate) fn pin(&self, runtime: &Runtime) -> bool {
         if std::thread::available_parallelism().is_ok_and(|cores| cores.get() == 1) {
             return false;
         }
@@ -84,7 +85,7 @@ impl Database {
         taskset("0", &std::process::id().to_string()) && pids.iter().all(|pid| taskset("1", pid))
     }
 
-    fn unpin(&self, runtime: &Runtime) {
+    pub(crate) fn unpin(&self, runtime: &Runtime) {
         // As many as there are: those that are not are left out.
         let all = "0-255";
         for pid in runtime.block_on(self.server_processes()) {
@@ -134,7 +135,10 @@ pub(crate) fn scripts(triggers: usize) -> Bundle {
 }
 
 /// Seconds for one of `TASKS × WRITES` writes by tasks at the same time, as nanoseconds.
-fn together<F: Future<Output = ()> + Send + 'static>(runtime: &Runtime, task: impl Fn(u64) -> F) -> f64 {
+pub(crate) fn together<F: Future<Output = ()> + Send + 'static>(
+    runtime: &Runtime,
+    task: impl Fn(u64) -> F,
+) -> f64 {
     runtime.block_on(async {
         let begin = Instant::now();
         let tasks: Vec<_> = (0..TASKS).map(|number| tokio::spawn(task(number))).collect();
@@ -425,11 +429,14 @@ fn empty_claim(database: &Database, runtime: &Runtime, table: &mut Table) {
 /// A part of it, on a schema of its own.
 pub(crate) type Part = fn(&Database, &Runtime, &mut Table);
 
-pub(crate) const PARTS: [(&str, Part); 5] = [
+pub(crate) const PARTS: [(&str, Part); 8] = [
     ("postgres sets", sets),
     ("postgres gets", gets),
     ("postgres latencies", latencies),
     ("postgres claims", empty_claim),
+    ("postgres queries", documents::queries),
+    ("postgres documents", documents::writes),
+    ("postgres messages", documents::messages),
     ("postgres drains", drains),
 ];
 

@@ -14,6 +14,10 @@ pub struct RouterConfig {
     pub max_body_bytes: usize,
     /// How long a client may take to send its body; longer is answered with 408. Default: 30 s.
     pub body_timeout: Duration,
+    /// After how long without a message a stream sends a comment. Default: 15 s.
+    pub heartbeat: Duration,
+    /// How long a stream stays open: a client that connects again is let in by the script anew. Default: 1 h.
+    pub stream_lifetime: Duration,
 }
 
 impl Default for RouterConfig {
@@ -23,6 +27,8 @@ impl Default for RouterConfig {
             open_execute: false,
             max_body_bytes: 10 << 20,
             body_timeout: Duration::from_secs(30),
+            heartbeat: Duration::from_secs(15),
+            stream_lifetime: Duration::from_secs(3_600),
         }
     }
 }
@@ -39,6 +45,20 @@ impl RouterConfig {
     #[must_use]
     pub fn open_execute(mut self, open: bool) -> Self {
         self.open_execute = open;
+        self
+    }
+
+    /// Sets [`heartbeat`](Self::heartbeat).
+    #[must_use]
+    pub fn heartbeat(mut self, heartbeat: Duration) -> Self {
+        self.heartbeat = heartbeat;
+        self
+    }
+
+    /// Sets [`stream_lifetime`](Self::stream_lifetime).
+    #[must_use]
+    pub fn stream_lifetime(mut self, lifetime: Duration) -> Self {
+        self.stream_lifetime = lifetime;
         self
     }
 

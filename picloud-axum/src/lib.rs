@@ -23,6 +23,16 @@
 //! A file that a script answers with (`files::collection("x").serve(id)`) streams; [`files_router`] lets those who log in
 //! reach files without a script.
 //!
+//! # Streams
+//!
+//! A script that answers `pubsub::stream("chat.*")`, as its value or as the body of a response, lets its caller hear what
+//! `publish_ephemeral` publishes from then on, as server-sent events (`text/event-stream`): `id`, `event` with the topic,
+//! `data` with the message as JSON. Nothing of the script is left meanwhile. A client that is too slow loses messages and
+//! gets an event `$lagged` with `{"lost":n}`. The stream ends when the client goes, the app is deleted, the server stops,
+//! or after [`RouterConfig::stream_lifetime`], so that the script is asked anew now and then; browsers connect again by
+//! themselves. [`serve`] ends open streams when it stops. A server of the host's that waits for open responses must be
+//! told: call [`Picloud::end_streams`] when it begins to stop.
+//!
 //! # Errors
 //!
 //! Every error is JSON: `{ "error": { "code", "message" } }`. A script's failure carries `class` and `execution_id`
@@ -33,6 +43,7 @@ mod bind;
 mod body;
 mod config;
 mod error;
+mod events;
 mod files;
 mod scripts;
 mod serve;

@@ -15,7 +15,7 @@ use picloud_core::route::{Allow, DispatchMode, RouteMatch, is_reserved, normaliz
 use picloud_core::{AppId, Picloud, script::ScriptRecord};
 
 use crate::files::with_file;
-use crate::{ApiError, RouterConfig};
+use crate::{ApiError, RouterConfig, events};
 
 /// What a route leads to.
 struct Found {
@@ -146,19 +146,22 @@ impl Handler {
         invocation.detach_on_drop = detach;
         let Outcome { execution, result, .. } = self.cloud().executor().run(invocation).await;
         match result {
-            Ok(Answer::Response(mut response)) => match response.file.take() {
-                None => into_response(response),
-                Some(file) => with_file(self.cloud().files(), &file, response).await,
+            Ok(Answer::Response(mut response)) => match (response.stream.take(), response.file.take()) {
+                (Some(stream), _) => {
+                    events::response(&self.cloud().app(app), response, &stream, self.config())
+                }
+                (None, Some(file)) => with_file(self.cloud().files(), &file, response).await,
+                (None, None) => into_response(response),
             },
-            Ok(Answer::Value(value)) => into_response(HttpResponse {
-                status: StatusCode::OK,
-                headers: HeaderMap::from_iter([(
-                    header::CONTENT_TYPE,
-                    HeaderValue::from_static("application/json"),
-                )]),
-                body: Bytes::from(value.as_str().to_owned()),
-                file: None,
-            }),
+            Ok(Answer::Value(value)) => {
+                let json = HeaderValue::from_static("application/json");
+                let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, json)]);
+                into_response(HttpResponse::new(
+                    StatusCode::OK,
+                    headers,
+                    Bytes::from(value.as_str().to_owned()),
+                ))
+            }
             Err(failure) => {
                 ApiError::of_script(&failure, execution, self.config().expose_errors || may_read_logs)
                     .into_response()

@@ -1,5 +1,6 @@
 //! A server on the executor threads: every request runs where its connection was accepted.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -20,6 +21,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::ServeConfig;
+use crate::events::UnderWay;
 
 /// How long to wait after the system refused a connection for want of descriptors or memory.
 const BREATH: Duration = Duration::from_millis(50);
@@ -194,10 +196,17 @@ impl Server {
             // A client that asks and does not read must not hold its answer, and its place, for ever.
             #[cfg(target_os = "linux")]
             let _ = socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(UNREAD));
+            // A stream has no end of its own.
+            let under_way = Arc::new(UnderWay::default());
+            let streams = under_way.clone();
             let service = service_fn(move |mut request: http::Request<Incoming>| {
                 request.extensions_mut().insert(ConnectInfo(peer));
-                let mut router = router.clone();
-                async move { tower_service::Service::call(&mut router, request).await }
+                let (mut router, under_way) = (router.clone(), under_way.clone());
+                async move {
+                    let mut response = tower_service::Service::call(&mut router, request).await?;
+                    under_way.note(&mut response);
+                    Ok::<_, Infallible>(response)
+                }
             });
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
@@ -208,6 +217,7 @@ impl Server {
                 ended = connection.as_mut() => ended,
                 _ = stopped.changed() => {
                     connection.as_mut().graceful_shutdown();
+                    streams.stop();
                     connection.await
                 }
             };

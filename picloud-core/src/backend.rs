@@ -11,7 +11,7 @@ use crate::execution::ExecutionStore;
 use crate::files::FilesService;
 use crate::kv::KvService;
 use crate::outbox::Outbox;
-use crate::pubsub::PubsubService;
+use crate::pubsub::{Broadcast, PubsubService};
 use crate::queue::QueueService;
 use crate::secrets::SecretStore;
 use crate::services::Services;
@@ -37,6 +37,9 @@ pub trait Backend: Debug + Send + Sync + 'static {
 
     /// The pub/sub service.
     fn pubsub(&self) -> Arc<dyn PubsubService>;
+
+    /// What carries messages that are not stored.
+    fn broadcast(&self) -> Arc<dyn Broadcast>;
 
     /// The queue service.
     fn queue(&self) -> Arc<dyn QueueService>;
@@ -97,6 +100,10 @@ impl<B: Backend + ?Sized> Backend for Arc<B> {
 
     fn pubsub(&self) -> Arc<dyn PubsubService> {
         (**self).pubsub()
+    }
+
+    fn broadcast(&self) -> Arc<dyn Broadcast> {
+        (**self).broadcast()
     }
 
     fn queue(&self) -> Arc<dyn QueueService> {

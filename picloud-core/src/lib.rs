@@ -35,6 +35,7 @@
 //! | files: records, bytes, answers to requests | [`files::FilesService`], `files::BlobStore`, [`App::files`] |
 //! | requests of scripts to other servers, and the guard on them | [`mod@http`], [`http::ssrf`] |
 //! | secrets that scripts use and cannot read | [`App::secrets`], [`secrets`] |
+//! | messages to whoever listens just now | [`App::subscribe`], [`pubsub::EventStream`] |
 //! | handling events, retries, dead letters | [`trigger`], [`outbox`], [`App::create_trigger`], [`App::dead_letters`] |
 //! | writes that commit together | [`App::transaction`] |
 //! | writing a backend | [`Backend`], [`catalog::Catalog`], and `conformance` behind the feature of that name |

@@ -8,7 +8,7 @@ use picloud_core::execution::{ExecutionRecord, ExecutionStore};
 use picloud_core::files::FilesService;
 use picloud_core::kv::KvService;
 use picloud_core::outbox::Outbox;
-use picloud_core::pubsub::PubsubService;
+use picloud_core::pubsub::{Broadcast, PubsubService};
 use picloud_core::queue::QueueService;
 use picloud_core::secrets::SecretStore;
 use picloud_core::{AppId, Backend, Clock, Result, SystemClock, Transaction, async_trait};
@@ -21,7 +21,7 @@ use crate::files::MemoryFiles;
 use crate::kv::MemoryKv;
 use crate::outbox::MemoryOutbox;
 use crate::place::Place;
-use crate::pubsub::MemoryPubsub;
+use crate::pubsub::{MemoryBroadcast, MemoryPubsub};
 use crate::queue::MemoryQueue;
 use crate::secrets::MemorySecrets;
 use crate::tables::Shared;
@@ -32,6 +32,7 @@ use crate::transaction::MemoryTransaction;
 pub struct MemoryBackend {
     tables: Arc<Shared>,
     log: Arc<ExecutionLog>,
+    broadcast: Arc<MemoryBroadcast>,
 }
 
 impl MemoryBackend {
@@ -42,7 +43,8 @@ impl MemoryBackend {
 
     /// An empty backend on a clock of the host's.
     pub fn with_clock(clock: Arc<dyn Clock>) -> Self {
-        MemoryBackend { tables: Arc::new(Shared::new(clock)), log: Arc::default() }
+        let tables = Arc::new(Shared::new(clock));
+        MemoryBackend { tables, log: Arc::default(), broadcast: Arc::default() }
     }
 
     /// An empty backend, and the clock that it follows.
@@ -91,6 +93,10 @@ impl Backend for MemoryBackend {
 
     fn secrets(&self) -> Arc<dyn SecretStore> {
         Arc::new(MemorySecrets(self.tables.clone()))
+    }
+
+    fn broadcast(&self) -> Arc<dyn Broadcast> {
+        self.broadcast.clone()
     }
 
     fn outbox(&self) -> Arc<dyn Outbox> {

@@ -1,9 +1,11 @@
 //! The docs service.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use picloud_core::docs::filter::Path;
 use picloud_core::docs::{
-    DocData, DocId, DocsError, DocsEvent, DocsOp, DocsService, Document, Filter, Patch, Query, WriteOptions,
+    DocData, DocId, DocsError, DocsEvent, DocsIndex, DocsOp, DocsService, Document, Filter, MAX_INDEXES,
+    Patch, Query, WriteOptions,
 };
 use picloud_core::outbox::EventKind;
 use picloud_core::page::Page;
@@ -18,6 +20,8 @@ type Collection = BTreeMap<DocId, Document>;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Documents {
     apps: BTreeMap<AppId, BTreeMap<CollectionName, Collection>>,
+    /// The paths of declared indexes, which nobody needs here.
+    indexes: BTreeMap<(AppId, CollectionName), BTreeSet<Path>>,
 }
 
 impl Documents {
@@ -196,6 +200,38 @@ impl DocsService for MemoryDocs {
                 .docs
                 .all(cx, collection)
                 .try_fold(0, |count, document| Ok(count + u64::from(filter.matches(&document.data)?)))
+        })
+    }
+
+    async fn declare_index(&self, cx: &CallCx, collection: &CollectionName, path: &Path) -> Result<()> {
+        self.0.refuse_inside(DocsError::IndexInTransaction)?;
+        self.0
+            .write(|store| {
+                let key = (cx.app(), collection.clone());
+                let known = store.data.docs.indexes.entry(key).or_default();
+                if known.len() >= MAX_INDEXES && !known.contains(path) {
+                    return Err(DocsError::TooManyIndexes.into());
+                }
+                known.insert(path.clone());
+                Ok(())
+            })
+            .await
+    }
+
+    async fn drop_index(&self, cx: &CallCx, collection: &CollectionName, path: &Path) -> Result<bool> {
+        self.0.refuse_inside(DocsError::IndexInTransaction)?;
+        self.0
+            .write(|store| {
+                let known = store.data.docs.indexes.get_mut(&(cx.app(), collection.clone()));
+                Ok(known.is_some_and(|known| known.remove(path)))
+            })
+            .await
+    }
+
+    async fn indexes(&self, cx: &CallCx, collection: &CollectionName) -> Result<Vec<DocsIndex>> {
+        self.0.read(|data| {
+            let known = data.docs.indexes.get(&(cx.app(), collection.clone()));
+            Ok(known.into_iter().flatten().map(|path| DocsIndex::new(path.clone(), true, 0)).collect())
         })
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use picloud_core::outbox::OutboxRow;
-use picloud_core::{AppId, CallCx, Result};
+use picloud_core::{AppId, CallCx, Error, Result};
 
 use crate::catalog::App;
 use crate::docs::Documents;
@@ -52,6 +52,11 @@ impl Place {
 
     pub(crate) fn inside(shared: Arc<Shared>, inside: Arc<Inside>) -> Self {
         Place { shared, inside: Some(inside) }
+    }
+
+    /// Fails inside a transaction.
+    pub(crate) fn refuse_inside(&self, error: impl Into<Error>) -> Result<()> {
+        if self.inside.is_some() { Err(error.into()) } else { Ok(()) }
     }
 
     pub(crate) fn read<R>(&self, read: impl FnOnce(&Data) -> Result<R>) -> Result<R> {

@@ -1,7 +1,11 @@
-//! The pub/sub service.
+//! The pub/sub service, and what carries messages that are not stored.
+
+use std::sync::Arc;
 
 use picloud_core::outbox::EventKind;
-use picloud_core::pubsub::{PUBLISH, PubsubEvent, PubsubService, Topic};
+use picloud_core::pubsub::{
+    Broadcast, Ephemeral, Listener, Listeners, PUBLISH, PubsubEvent, PubsubService, Topic,
+};
 use picloud_core::{CallCx, Json, Result, async_trait};
 
 use crate::place::Place;
@@ -30,5 +34,22 @@ impl PubsubService for MemoryPubsub {
                 Ok(count as u64)
             })
             .await
+    }
+}
+
+/// All nodes are in this process.
+#[derive(Debug, Default)]
+pub(crate) struct MemoryBroadcast(Listeners);
+
+#[async_trait]
+impl Broadcast for MemoryBroadcast {
+    fn publish_ephemeral(&self, cx: &CallCx, topic: &Topic, message: &Json) -> Result<()> {
+        self.0.hear(&Arc::new(Ephemeral::new(cx, topic, message)));
+        Ok(())
+    }
+
+    async fn listen(&self, listener: &Arc<dyn Listener>) -> Result<()> {
+        self.0.add(listener);
+        Ok(())
     }
 }

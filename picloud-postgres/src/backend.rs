@@ -10,7 +10,7 @@ use picloud_core::execution::ExecutionStore;
 use picloud_core::files::FilesService;
 use picloud_core::kv::KvService;
 use picloud_core::outbox::Outbox;
-use picloud_core::pubsub::PubsubService;
+use picloud_core::pubsub::{Broadcast, PubsubService};
 use picloud_core::queue::QueueService;
 use picloud_core::secrets::SecretStore;
 use picloud_core::{
@@ -20,9 +20,11 @@ use sqlx::postgres::{PgArguments, PgConnectOptions, PgRow};
 use sqlx::query::Query;
 use sqlx::{ConnectOptions, Connection as _, PgPool, Postgres, Row};
 
+use crate::broadcast::{Live, PostgresBroadcast};
 use crate::catalog::PostgresCatalog;
 use crate::control::Control;
 use crate::docs::PostgresDocs;
+use crate::docs::indexes::Indexes;
 use crate::error::{is_contended, of_database};
 use crate::executions::PostgresExecutions;
 use crate::fault::{self, Commit};
@@ -114,6 +116,8 @@ pub(crate) struct Inner {
     pub(crate) notices: Notices,
     /// Keys of messages that were settled here, behind which others may wait.
     pub(crate) freed: Freed,
+    pub(crate) live: Live,
+    pub(crate) indexes: Indexes,
 }
 
 impl Inner {
@@ -260,6 +264,8 @@ impl PostgresBackend {
         let inner = Arc::new(Inner {
             sql: Sql::new(&config.schema, !config.pooler),
             notices: Notices::new(&config.schema),
+            live: Live::new(),
+            indexes: Indexes::default(),
             lanes: Arc::new(lanes),
             freed: Freed::default(),
             config,
@@ -326,6 +332,10 @@ impl Backend for PostgresBackend {
 
     fn secrets(&self) -> Arc<dyn SecretStore> {
         Arc::new(PostgresSecrets(self.inner.clone()))
+    }
+
+    fn broadcast(&self) -> Arc<dyn Broadcast> {
+        Arc::new(PostgresBroadcast(self.inner.clone()))
     }
 
     fn outbox(&self) -> Arc<dyn Outbox> {

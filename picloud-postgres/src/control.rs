@@ -10,11 +10,13 @@ use sqlx::{Connection, PgConnection, Row};
 use tokio::sync::watch;
 
 use crate::backend::Inner;
+use crate::broadcast;
+use crate::docs::indexes;
 use crate::error::of_database;
 use crate::lane_connection::in_time;
 
 /// Shortest time between two notifications to other processes: those in between become one.
-const BETWEEN_NOTICES: Duration = Duration::from_millis(3);
+pub(crate) const BETWEEN_NOTICES: Duration = Duration::from_millis(3);
 
 /// How long to wait before reconnecting, growing.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
@@ -71,7 +73,16 @@ impl Drop for Control {
 /// Everything that goes on, until the end.
 async fn work(inner: Arc<Inner>, mut ended: watch::Receiver<bool>) {
     let everything = async {
-        tokio::join!(listen(&inner), announce(&inner), follow(&inner), sweep(&inner), vacuum(&inner),)
+        tokio::join!(
+            listen(&inner),
+            announce(&inner),
+            follow(&inner),
+            sweep(&inner),
+            vacuum(&inner),
+            broadcast::send(&inner),
+            broadcast::hear(&inner),
+            indexes::fill(&inner),
+        )
     };
     tokio::select! {
         _ = everything => {}
@@ -92,6 +103,7 @@ async fn listen(inner: &Inner) {
         }
         // Whatever was told meanwhile was missed.
         inner.notices.bump_all();
+        inner.live.told.notify_one();
         tokio::time::sleep(wait).await;
         wait = (wait * 2).min(LONGEST_WAIT);
     }
@@ -105,12 +117,16 @@ async fn listen_until_broken(inner: &Inner, wait: &mut Duration) -> sqlx::Result
         .connect_lazy_with(inner.lanes.options().clone().options([("statement_timeout", "0")]));
     let mut listener = PgListener::connect_with(&pool).await?;
     let notices = &inner.notices;
-    listener.listen_all([notices.outbox_channel.as_str(), notices.catalog_channel.as_str()]).await?;
+    let channels = [&notices.outbox_channel, &notices.catalog_channel, &notices.ephemeral_channel];
+    listener.listen_all(channels.map(String::as_str)).await?;
     *wait = FIRST_WAIT;
     notices.bump_all();
+    inner.live.told.notify_one();
     while let Some(notice) = listener.try_recv().await? {
         if notice.channel() == notices.outbox_channel {
             notices.bump_outbox();
+        } else if notice.channel() == notices.ephemeral_channel {
+            inner.live.told.notify_one();
         } else {
             notices.bump_catalog();
         }
@@ -175,6 +191,8 @@ async fn sweep(inner: &Inner) {
         // Nobody waits for any of it, and the next time does as well.
         while matches!(swept(inner).await, Ok(SWEPT_AT_ONCE..)) {}
         let _ = inner.write(|| inner.sql.workers_forget.query()).await;
+        let _ = indexes::sweep(inner).await;
+        let _ = inner.write(|| inner.sql.ephemeral_forget.query()).await;
     }
 }
 

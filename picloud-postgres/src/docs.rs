@@ -1,12 +1,13 @@
 //! The docs service.
 
+pub(crate) mod indexes;
 pub(crate) mod jsonpath;
 
 use std::sync::Arc;
 
-use picloud_core::docs::filter::{Filter, Place, Value, canonical_numbers};
+use picloud_core::docs::filter::{Filter, Path, Place, Value, canonical_numbers};
 use picloud_core::docs::{
-    DocData, DocId, DocsError, DocsOp, DocsService, Document, Patch, Query, WriteOptions,
+    DocData, DocId, DocsError, DocsIndex, DocsOp, DocsService, Document, Patch, Query, WriteOptions,
 };
 use picloud_core::outbox::Fanout;
 use picloud_core::page::Page;
@@ -20,12 +21,12 @@ use crate::backend::{Inner, WRITE_ATTEMPTS, contended, give_way};
 use crate::error::{is_contended, of_database};
 use crate::event_rows::EventRows;
 use crate::source::Source;
-use crate::sql::{Filtered, Statement};
+use crate::sql::{Filtered, MOST_WALKED, Statement, Walk};
 use crate::time::Time;
 use jsonpath::Condition;
 
 /// How many documents are fetched at once: together with the largest that is the memory that a query takes.
-const BATCH: usize = 128;
+const BATCH: usize = MOST_WALKED;
 
 type Bound = sqlx::query::Query<'static, Postgres, PgArguments>;
 
@@ -45,6 +46,8 @@ struct Told {
     found: Option<u64>,
     /// The app is at the revision that was expected.
     fresh: bool,
+    /// The collection has no declared indexes, or they were kept.
+    bare: bool,
 }
 
 impl Told {
@@ -56,7 +59,7 @@ impl Told {
             None
         };
         let found = row.try_get::<Option<i64>, _>(5)?.map(i64::cast_unsigned);
-        Ok(Told { written, fired: row.try_get(4)?, found, fresh: row.try_get(6)? })
+        Ok(Told { written, fired: row.try_get(4)?, found, fresh: row.try_get(6)?, bare: row.try_get(7)? })
     }
 }
 
@@ -72,6 +75,15 @@ fn document(row: &PgRow) -> Result<Document> {
         })
     };
     read().map_err(of_database)
+}
+
+/// The statements of one kind of write.
+struct Statements<'a> {
+    /// Where nothing matches and there are no declared indexes.
+    quick: Option<&'a Statement>,
+    /// Where there are no declared indexes.
+    bare: &'a Statement,
+    indexed: &'a Statement,
 }
 
 /// One document, about to be written.
@@ -96,18 +108,26 @@ impl PostgresDocs {
         &self,
         at: &At<'_>,
         op: DocsOp,
-        statement: &Statement,
+        statements: &Statements<'_>,
         bind: impl Fn(Bound) -> Bound,
     ) -> Result<Option<(u64, Timestamp, Timestamp)>> {
         let events = EventRows::new(at.cx, &[op.as_str()]);
         let name = Json::from_value(at.collection.as_str())?;
+        let begin = |statement: &Statement| {
+            let query = statement.query().bind(*at.cx.app().as_uuid()).bind(at.collection.to_string());
+            query.bind(*at.id.as_uuid())
+        };
+        let mut indexed = self.backend.indexes.are_expected(at.cx, at.collection);
+        let mut quick = statements.quick.filter(|_| events.is_silent() && !indexed);
         for attempt in 0..WRITE_ATTEMPTS {
-            let query = statement
-                .query()
-                .bind(*at.cx.app().as_uuid())
-                .bind(at.collection.to_string())
-                .bind(*at.id.as_uuid());
-            let query = bind(events.bind(query).bind(name.as_str().to_owned()));
+            let is_quick = quick.is_some();
+            let query = match quick.take() {
+                Some(quick) => bind(begin(quick).bind(events.revision())),
+                None => {
+                    let statement = if indexed { statements.indexed } else { statements.bare };
+                    bind(events.bind(begin(statement)).bind(name.as_str().to_owned()))
+                }
+            };
             let rows = match self.backend.write_once(&self.source, query).await {
                 // The database gave way to another writer.
                 Err(error) if is_contended(&error) && matches!(self.source, Source::Lanes(_)) => {
@@ -116,6 +136,10 @@ impl PostgresDocs {
                 }
                 answer => answer?,
             };
+            // Why not, the other statement tells.
+            if is_quick && rows.is_empty() {
+                continue;
+            }
             let row = rows.first().ok_or_else(|| Error::internal("a write without an answer"))?;
             let told = Told::read(row).map_err(of_database)?;
             if told.fired {
@@ -128,6 +152,10 @@ impl PostgresDocs {
                 }
                 (None, None, _) if op != DocsOp::Create => return Ok(None),
                 (None, _, _) if !told.fresh => return Err(Fanout::stale()),
+                (None, _, _) if !told.bare => {
+                    indexed = true;
+                    self.backend.indexes.expect(at.cx, at.collection);
+                }
                 // The app was seen to be fresh a moment too late, or the document went meanwhile.
                 (None, _, _) => give_way(attempt).await,
             }
@@ -137,11 +165,16 @@ impl PostgresDocs {
 
     async fn replace(&self, at: &At<'_>, data: &DocData) -> Result<Document> {
         let form = jsonpath::form(&jsonpath::scope(at.cx.app(), at.collection), data.json())?;
-        let statement = &self.backend.sql.docs_update;
+        let sql = &self.backend.sql;
+        let statements = Statements {
+            quick: Some(&sql.docs_update_quick),
+            bare: &sql.docs_update,
+            indexed: &sql.docs_update_indexed,
+        };
         let version = at.if_version.map(u64::cast_signed);
         let bind =
             |query: Bound| query.bind(data.json().as_str().to_owned()).bind(form.clone()).bind(version);
-        let written = self.write(at, DocsOp::Update, statement, bind).await?;
+        let written = self.write(at, DocsOp::Update, &statements, bind).await?;
         let written = written.ok_or(DocsError::NotFound { id: at.id })?;
         Ok(at.document(data, written))
     }
@@ -200,6 +233,49 @@ impl PostgresDocs {
     }
 }
 
+impl PostgresDocs {
+    /// As [`batch`](Self::batch), along a declared index.
+    #[allow(clippy::too_many_arguments, reason = "all of them say which documents")]
+    async fn walk(
+        &self,
+        cx: &CallCx,
+        collection: &CollectionName,
+        query: &Query,
+        (filtered, condition): &(Filtered, Condition),
+        index: i64,
+        after: Option<&Place>,
+        limit: usize,
+    ) -> Result<Vec<Document>> {
+        let Some(sort) = query.sort().first() else { return Ok(Vec::new()) };
+        let walk = Walk { filtered: *filtered, falls: sort.descending, goes_on: after.is_some() };
+        let statement = self.backend.sql.docs.walk(walk);
+        let path = jsonpath::sort_path(&jsonpath::scope(cx.app(), collection), &sort.path)?;
+        let (least, greatest) = indexes::bounds(query, after)?;
+        let place = match after.and_then(|after| Some((after.keys.first()?, *after.id.as_uuid()))) {
+            Some((at, id)) => Some((key(at)?, id)),
+            None => None,
+        };
+        let rows = self
+            .rows(|| {
+                let mut query = statement.query().bind(*cx.app().as_uuid()).bind(collection.to_string());
+                if *filtered != Filtered::Not {
+                    query = query.bind(condition.text.clone());
+                }
+                query = query.bind(i64::try_from(limit).unwrap_or(i64::MAX)).bind(path.clone()).bind(index);
+                for bound in [&least, &greatest] {
+                    query = query.bind(bound.rank).bind(bound.number.clone()).bind(bound.text.clone());
+                }
+                if let Some(((rank, number, text), id)) = &place {
+                    let rank = i16::try_from(*rank).unwrap_or_default();
+                    query = query.bind(rank).bind(number.clone()).bind(text.clone()).bind(*id);
+                }
+                query
+            })
+            .await?;
+        rows.iter().map(document).collect()
+    }
+}
+
 /// What a sort key is to the database: rank, number, text.
 fn key(key: &picloud_core::docs::filter::SortKey) -> Result<(i32, String, String)> {
     let (mut number, mut text) = ("0".to_owned(), String::new());
@@ -226,7 +302,13 @@ impl DocsService for PostgresDocs {
         let at = At { cx, collection, id: DocId::new(), if_version: None };
         let form = jsonpath::form(&jsonpath::scope(cx.app(), collection), data.json())?;
         let bind = |query: Bound| query.bind(data.json().as_str().to_owned()).bind(form.clone());
-        let written = self.write(&at, DocsOp::Create, &self.backend.sql.docs_create, bind).await?;
+        let sql = &self.backend.sql;
+        let statements = Statements {
+            quick: Some(&sql.docs_create_quick),
+            bare: &sql.docs_create,
+            indexed: &sql.docs_create_indexed,
+        };
+        let written = self.write(&at, DocsOp::Create, &statements, bind).await?;
         let written = written.ok_or_else(|| Error::internal("a new document is missing"))?;
         Ok(at.document(data, written))
     }
@@ -286,18 +368,31 @@ impl DocsService for PostgresDocs {
         let at = At { cx, collection, id, if_version: options.if_version };
         let version = at.if_version.map(u64::cast_signed);
         let bind = |query: Bound| query.bind(version);
-        let written = self.write(&at, DocsOp::Delete, &self.backend.sql.docs_delete, bind).await?;
+        let delete = &self.backend.sql.docs_delete;
+        let statements = Statements { quick: None, bare: delete, indexed: delete };
+        let written = self.write(&at, DocsOp::Delete, &statements, bind).await?;
         Ok(written.is_some())
     }
 
     async fn find(&self, cx: &CallCx, collection: &CollectionName, query: &Query) -> Result<Page<Document>> {
         let condition = Self::condition(cx, collection, query.filter())?;
         let is_exact = condition.1.is_exact;
+        // What equality leaves is sorted; else the order may be found.
+        let index = match condition.0 {
+            Filtered::ByIndex => None,
+            _ => self.index_for(cx, collection, query).await?,
+        };
         let mut after = query.after(cx.app(), collection)?;
         let mut pager = query.pager(cx.app(), collection);
         loop {
             let limit = if is_exact { pager.missing().min(BATCH) } else { BATCH };
-            let batch = self.batch(cx, collection, query, &condition, after.as_ref(), limit).await?;
+            let batch = match index {
+                Some(index) => {
+                    let after = after.as_ref();
+                    self.walk(cx, collection, query, &condition, index, after, limit).await?
+                }
+                None => self.batch(cx, collection, query, &condition, after.as_ref(), limit).await?,
+            };
             let is_last = batch.len() < limit;
             if let Some(last) = batch.last() {
                 after = Some(query.place_of(last, &last.data.to_value()?));
@@ -339,5 +434,17 @@ impl DocsService for PostgresDocs {
                 _ => return Ok(count),
             }
         }
+    }
+
+    async fn declare_index(&self, cx: &CallCx, collection: &CollectionName, path: &Path) -> Result<()> {
+        self.declare(cx, collection, path).await
+    }
+
+    async fn drop_index(&self, cx: &CallCx, collection: &CollectionName, path: &Path) -> Result<bool> {
+        self.forget(cx, collection, path).await
+    }
+
+    async fn indexes(&self, cx: &CallCx, collection: &CollectionName) -> Result<Vec<DocsIndex>> {
+        self.declared(cx, collection).await
     }
 }

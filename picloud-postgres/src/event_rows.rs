@@ -58,6 +58,16 @@ impl EventRows {
         rows
     }
 
+    /// Whether there are none.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.ids.is_empty()
+    }
+
+    /// The revision of the app that they are of, if that matters.
+    pub(crate) fn revision(&self) -> Option<i64> {
+        self.revision
+    }
+
     /// Stores them by themselves, in one statement; answers how many they are.
     pub(crate) async fn store(
         &self,

@@ -35,6 +35,7 @@
 //! - `fault-points`: lets a test end the process around each commit. Not part of the interface.
 
 mod backend;
+mod broadcast;
 mod catalog;
 mod control;
 mod docs;

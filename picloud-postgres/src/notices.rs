@@ -18,6 +18,7 @@ pub(crate) struct Notices {
     pub(crate) announced: Notify,
     pub(crate) outbox_channel: String,
     pub(crate) catalog_channel: String,
+    pub(crate) ephemeral_channel: String,
     settled: AtomicU64,
     pub(crate) vacuum: Notify,
 }
@@ -34,6 +35,7 @@ impl Notices {
             announced: Notify::new(),
             outbox_channel: channel(schema, "outbox"),
             catalog_channel: channel(schema, "catalog"),
+            ephemeral_channel: channel(schema, "live"),
             settled: AtomicU64::new(0),
             vacuum: Notify::new(),
         }

@@ -3,15 +3,16 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use picloud_core::docs::Query;
+use picloud_core::docs::filter::Path;
 use picloud_core::{AppId, CollectionName, Json};
 use picloud_test_postgres::{unused_schema, url};
 use sqlx::postgres::PgArguments;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Postgres, Row};
 use uuid::Uuid;
 
-use crate::docs::jsonpath;
+use crate::docs::{indexes, jsonpath};
 use crate::schema::{self, SchemaName};
-use crate::sql::{Filtered, Sql};
+use crate::sql::{Filtered, Sql, Walk};
 
 type Bound = sqlx::query::Query<'static, Postgres, PgArguments>;
 
@@ -178,4 +179,80 @@ async fn equality_in_documents_uses_the_index_among_many() {
     let page =
         plan(&mut connection, page.bind(*app.as_uuid()).bind("c").bind(101_i64).bind(Uuid::nil())).await;
     assert!(page.contains("docs_pkey") && !page.contains("Sort"), "page: {page}");
+}
+
+#[tokio::test]
+async fn ranges_and_sorting_walk_along_a_declared_index_among_many() {
+    let name = SchemaName::new(unused_schema()).unwrap();
+    let mut connection = PgConnection::connect(&url()).await.unwrap();
+    schema::migrate(&mut connection, &name).await.unwrap();
+    let (app, other) = (AppId::new(), AppId::new());
+    let collection = CollectionName::new("c").unwrap();
+    let scope = jsonpath::scope(app, &collection);
+    let values = |app| format!("'{app}', '{}'", jsonpath::scope(app, &collection));
+    let fill = name.fill(FILL_DOCS).replace("{mine}", &values(app)).replace("{others}", &values(other));
+    sqlx::raw_sql(AssertSqlSafe(fill)).execute(&mut connection).await.unwrap();
+    let sql = Sql::new(&name, true);
+    let path = Path::parse("n").unwrap();
+    let (only, any) =
+        (jsonpath::sort_path(&scope, &path).unwrap(), jsonpath::any_path(&scope, &path).unwrap());
+    let declare = sql.docs_index_declare.query().bind(*app.as_uuid()).bind("c").bind("n");
+    declare.bind(only.clone()).bind(any).bind(8_i64).execute(&mut connection).await.unwrap();
+    sql.docs_index_begin.query().bind(*app.as_uuid()).bind(1_i64).execute(&mut connection).await.unwrap();
+    let mut filled = 0;
+    while filled < 100_000 {
+        let fill = sql.docs_index_fill.query().bind(*app.as_uuid()).bind(1_i64);
+        filled += fill.fetch_one(&mut connection).await.unwrap().get::<i64, _>(0);
+    }
+    let analyze = name.fill("ANALYZE {s}.docs_keys");
+    sqlx::raw_sql(AssertSqlSafe(analyze)).execute(&mut connection).await.unwrap();
+
+    for (text, falls) in [
+        (r#"{"n":{"$gt":50000},"$sort":"n"}"#, false),
+        (r#"{"n":{"$gt":50000,"$lte":90000},"minus":{"$lt":-7},"$sort":{"n":-1}}"#, true),
+        (r#"{"$sort":{"n":-1}}"#, true),
+    ] {
+        let query = Query::parse(&Json::parse(text).unwrap()).unwrap();
+        let condition = jsonpath::condition(&scope, query.filter()).unwrap();
+        let (least, greatest) = indexes::bounds(&query, None).unwrap();
+        for goes_on in [false, true] {
+            let walk = Walk { filtered: Filtered::EachLookedAt, falls, goes_on };
+            // The plan for any parameters, which is the one that is kept.
+            let prepare = format!(
+                "SET plan_cache_mode = force_generic_plan; DEALLOCATE ALL; PREPARE walk AS {}",
+                sql.docs.walk(walk).text()
+            );
+            sqlx::raw_sql(AssertSqlSafe(prepare)).execute(&mut connection).await.unwrap();
+            let quoted = |text: &str| format!("'{}'", text.replace('\'', "''"));
+            // Those who go on are narrowed by a place.
+            let (least, greatest) = match (goes_on, falls) {
+                (false, _) => (&least, &greatest),
+                (true, false) => (&indexes::Key { number: "60000".to_owned(), ..least.clone() }, &greatest),
+                (true, true) => {
+                    (&least, &indexes::Key { rank: 2, number: "60000".into(), text: String::new() })
+                }
+            };
+            let mut given = vec![quoted(&app.to_string()), "'c'".to_owned(), quoted(&condition.text)];
+            given.extend(["101".to_owned(), quoted(&only), "1".to_owned()]);
+            for bound in [least, greatest] {
+                given.extend([bound.rank.to_string(), quoted(&bound.number), quoted(&bound.text)]);
+            }
+            if goes_on {
+                given.extend([
+                    "2".to_owned(),
+                    "'60000'".to_owned(),
+                    "''".to_owned(),
+                    quoted(&Uuid::nil().to_string()),
+                ]);
+            }
+            let explain = format!("EXPLAIN (ANALYZE, COSTS OFF) EXECUTE walk ({})", given.join(", "));
+            let plan = plan(&mut connection, sqlx::query(AssertSqlSafe(explain)).persistent(false)).await;
+            let looked_at = plan.lines().find(|line| line.contains("docs_keys_order"));
+            let rows = looked_at.and_then(|line| line.split("rows=").nth(1)).and_then(|rest| {
+                rest.split(|c: char| !c.is_ascii_digit()).next().and_then(|rows| rows.parse::<usize>().ok())
+            });
+            let few = rows.is_some_and(|rows| rows <= 150) && !plan.contains("Seq Scan");
+            assert!(few, "{text}: {plan:.4000}");
+        }
+    }
 }

@@ -17,8 +17,8 @@ use sqlx::{AssertSqlSafe, Postgres, SqlSafeStr, SqlStr};
 
 use crate::schema::SchemaName;
 
-pub(crate) use docs::{DocsSql, Filtered};
-use docs::{docs_create, docs_delete, docs_update};
+pub(crate) use docs::{DocsSql, FILLED_AT_ONCE, Filtered, Kept, MOST_WALKED, Walk};
+use docs::{docs_create, docs_create_quick, docs_delete, docs_index_fill, docs_update, docs_update_quick};
 use files::{FILES_GET, FILES_IN_USE, FILES_LIST, files_create, files_delete, files_update};
 use kv::{COMPARE_AND_SET, DELETE, INCREMENT, SET, with_fresh};
 use queue::{CONSUMERS, DELAYED, KEYS, NEXT_DELAY, NEXT_OF_KEYS, PROMOTE, ROOM, SEND};
@@ -41,6 +41,12 @@ impl Statement {
     #[cfg(test)]
     pub(crate) fn explained(&self) -> Query<'static, Postgres, PgArguments> {
         sqlx::query(AssertSqlSafe(format!("EXPLAIN (ANALYZE, COSTS OFF) {}", self.text)))
+    }
+
+    /// The statement, to be prepared by hand.
+    #[cfg(test)]
+    pub(crate) fn text(&self) -> &str {
+        &self.text
     }
 
     /// The statement as one message, for `raw_sql`: without parameters.
@@ -100,6 +106,18 @@ fn with_row(text: &str) -> String {
     text.replace("{row}", ROW)
         .replace("{letter}", LETTER)
         .replace("{o.row}", &format!("o.{}", ROW.replace(", ", ", o.")))
+}
+
+/// The nodes that sent something, each found by one look into the index, however much they sent.
+fn with_nodes(text: &str) -> String {
+    format!(
+        "WITH RECURSIVE nodes AS (
+             (SELECT node FROM {{s}}.ephemeral ORDER BY node LIMIT 1)
+             UNION ALL
+             SELECT (SELECT e.node FROM {{s}}.ephemeral e WHERE e.node > n.node ORDER BY e.node LIMIT 1)
+             FROM nodes n WHERE n.node IS NOT NULL
+         ) {text}"
+    )
 }
 
 statements! {
@@ -168,9 +186,49 @@ statements! {
               AND kv.expires_at < now() - interval '1 minute'";
 
     docs_get = "SELECT id, data, version, created_at, updated_at FROM {s}.docs WHERE app = $1 AND collection = $2 AND id = $3";
-    docs_create = docs_create();
-    docs_update = docs_update();
+    docs_create = docs_create(Kept::Nothing);
+    docs_create_indexed = docs_create(Kept::All);
+    docs_create_quick = docs_create_quick();
+    docs_update = docs_update(Kept::Nothing);
+    docs_update_indexed = docs_update(Kept::All);
+    docs_update_quick = docs_update_quick();
     docs_delete = docs_delete();
+    /// $6 how many there may be. Answers whether it is there now.
+    docs_index_declare = "WITH known AS (
+                  SELECT count(*) FILTER (WHERE field = $3) AS same, count(*) AS others FROM {s}.docs_indexes
+                  WHERE app = $1 AND collection = $2 AND state < 3
+              ), put AS (
+                  INSERT INTO {s}.docs_indexes (app, collection, field, only_path, any_path)
+                  SELECT $1, $2, $3, $4::text::jsonpath, $5::text::jsonpath FROM known WHERE same = 0 AND others < $6
+                  ON CONFLICT DO NOTHING
+              ) SELECT same > 0 OR others < $6 FROM known";
+    docs_index_drop = "UPDATE {s}.docs_indexes SET state = 3, dropped_at = now()
+              WHERE app = $1 AND collection = $2 AND field = $3 AND state < 3 RETURNING 1";
+    docs_indexes = "SELECT field, state, documents, number FROM {s}.docs_indexes
+              WHERE app = $1 AND collection = $2 AND state < 3 ORDER BY field";
+    docs_index_next = "SELECT app, number, state FROM {s}.docs_indexes WHERE state < 2 ORDER BY number LIMIT 1";
+    /// Whoever writes to documents, from before their statement sees anything until the end of their transaction.
+    docs_writers = "SELECT DISTINCT virtualtransaction FROM pg_locks WHERE locktype = 'relation'
+              AND relation = '{s}.docs'::regclass AND mode = 'RowExclusiveLock' AND granted AND pid <> pg_backend_pid()
+              AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+    docs_index_begin = "UPDATE {s}.docs_indexes SET state = 1 WHERE app = $1 AND number = $2 AND state = 0";
+    docs_index_fill = docs_index_fill();
+    docs_index_finish = "UPDATE {s}.docs_indexes i SET done = '00000000-0000-0000-0000-000000000000', state = CASE WHEN EXISTS (
+                  SELECT 1 FROM {s}.docs d WHERE d.app = $1 AND d.collection = i.collection
+                  AND NOT EXISTS (SELECT 1 FROM {s}.docs_keys k WHERE k.app = $1 AND k.index = $2 AND k.id = d.id)
+              ) THEN 1 ELSE 2 END WHERE app = $1 AND number = $2 AND state = 1 RETURNING state";
+    docs_keys_analyze = "ANALYZE {s}.docs_keys";
+    /// By now no node looks into it, so that it need not be kept any more.
+    docs_index_bury = "UPDATE {s}.docs_indexes SET state = 4 WHERE state = 3 AND dropped_at < now() - interval '1 minute'";
+    docs_index_clear = "WITH dead AS MATERIALIZED (
+                  SELECT k.app, k.index, k.id FROM {s}.docs_indexes i JOIN {s}.docs_keys k ON k.app = i.app AND k.index = i.number
+                  WHERE i.state = 4 LIMIT 5000
+              ), gone AS (
+                  DELETE FROM {s}.docs_keys k USING dead WHERE k.app = dead.app AND k.index = dead.index AND k.id = dead.id RETURNING 1
+              ) SELECT count(*) FROM gone";
+    /// Later, since whoever saw it before it was buried may still have kept it.
+    docs_index_remove = "DELETE FROM {s}.docs_indexes i WHERE state = 4 AND dropped_at < now() - interval '5 minutes'
+              AND NOT EXISTS (SELECT 1 FROM {s}.docs_keys k WHERE k.app = i.app AND k.index = i.number)";
 
     files_get = FILES_GET;
     files_list = FILES_LIST;
@@ -236,6 +294,24 @@ statements! {
     trigger_delete = "WITH fired AS (DELETE FROM {s}.fired WHERE app = $1 AND trigger = $2)
               DELETE FROM {s}.triggers WHERE app = $1 AND id = $2";
     notify = "SELECT pg_notify($1, '')";
+
+    /// A batch of messages; what was sent long ago goes, and other nodes are told.
+    ephemeral_send = "WITH old AS (DELETE FROM {s}.ephemeral WHERE node = $1 AND number <= $7),
+              sent AS (
+                  INSERT INTO {s}.ephemeral (node, number, ids, apps, topics, messages) VALUES ($1, $2, $3, $4, $5, $6)
+                  ON CONFLICT DO NOTHING
+              ) SELECT pg_notify($8, '')";
+    /// The last batch of each node.
+    ephemeral_marks = with_nodes("SELECT n.node, (SELECT max(e.number) FROM {s}.ephemeral e WHERE e.node = n.node)
+              FROM nodes n WHERE n.node IS NOT NULL");
+    /// What other nodes than $1 sent after those batches; of a node that is not among them all that is there.
+    ephemeral_read = with_nodes("SELECT e.node, e.number, e.ids, e.apps, e.topics, e.messages
+              FROM nodes n LEFT JOIN unnest($2::uuid[], $3::bigint[]) AS seen (node, number) ON seen.node = n.node
+              CROSS JOIN LATERAL (
+                  SELECT * FROM {s}.ephemeral e WHERE e.node = n.node AND e.number > coalesce(seen.number, 0)
+                  ORDER BY e.number LIMIT $4
+              ) e WHERE n.node IS NOT NULL AND n.node <> $1 ORDER BY e.node, e.number LIMIT $4");
+    ephemeral_forget = "DELETE FROM {s}.ephemeral WHERE sent_at < now() - interval '1 minute'";
 
     outbox_enqueue = with_row("INSERT INTO {s}.outbox ({row}, run_at)
               SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, now() WHERE EXISTS (SELECT 1 FROM {s}.apps WHERE id = $2)");

@@ -4,8 +4,8 @@
 
 use std::sync::Arc;
 
-use picloud_core::async_trait;
 use picloud_core::conformance::{self, Harness, World};
+use picloud_core::{Backend, async_trait};
 use picloud_postgres::{PostgresBackend, PostgresConfig, SchemaName};
 
 struct Postgres;
@@ -15,10 +15,17 @@ impl Harness for Postgres {
     async fn world(&self) -> World {
         let schema = SchemaName::new(picloud_test_postgres::unused_schema()).expect("a name");
         let config = PostgresConfig::default().schema(schema);
-        let backend =
-            PostgresBackend::connect_url(&picloud_test_postgres::url(), config).await.expect("a server");
+        let backend = PostgresBackend::connect_url(&picloud_test_postgres::url(), config.clone())
+            .await
+            .expect("a server");
         backend.migrate().await.expect("a schema");
-        World::new(Arc::new(backend))
+        World::new(Arc::new(backend)).on_other_node(move || {
+            let config = config.clone();
+            async move {
+                let other = PostgresBackend::connect_url(&picloud_test_postgres::url(), config).await;
+                Arc::new(other.expect("a server")) as Arc<dyn Backend>
+            }
+        })
     }
 }
 

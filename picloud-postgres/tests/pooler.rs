@@ -4,8 +4,8 @@
 
 use std::sync::Arc;
 
-use picloud_core::async_trait;
 use picloud_core::conformance::{self, Harness, World};
+use picloud_core::{Backend, async_trait};
 use picloud_postgres::{PostgresBackend, PostgresConfig, SchemaName};
 
 struct Pooled;
@@ -16,9 +16,15 @@ impl Harness for Pooled {
         let schema = SchemaName::new(picloud_test_postgres::unused_schema()).expect("a name");
         let config = PostgresConfig::default().schema(schema).through_pooler();
         let url = picloud_test_postgres::pooler_url();
-        let backend = PostgresBackend::connect_url(&url, config).await.expect("a pooler");
+        let backend = PostgresBackend::connect_url(&url, config.clone()).await.expect("a pooler");
         backend.migrate().await.expect("a schema");
-        World::new(Arc::new(backend))
+        World::new(Arc::new(backend)).on_other_node(move || {
+            let config = config.clone();
+            async move {
+                let other = PostgresBackend::connect_url(&picloud_test_postgres::pooler_url(), config).await;
+                Arc::new(other.expect("a server")) as Arc<dyn Backend>
+            }
+        })
     }
 }
 

@@ -2,9 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use picloud_core::docs::{DocData, DocId, DocsService, Filter, Query};
+use picloud_core::docs::filter::Path;
+use picloud_core::docs::{DocData, DocId, DocsService, Filter, MAX_INDEXES, Query};
 use picloud_core::{AppId, Backend, CallCx, CollectionName, Json};
 use picloud_memory::MemoryBackend;
 use picloud_postgres::{PostgresBackend, PostgresConfig, SchemaName};
@@ -106,6 +108,31 @@ fn sort() -> impl Strategy<Value = Value> {
     prop::collection::vec(part, 0..4).prop_map(Value::Array)
 }
 
+/// A filter, and what to sort by: one path in the way that an index serves, often.
+fn filter_and_sort() -> impl Strategy<Value = (Value, Value)> {
+    let direction = prop::sample::select(vec![1, -1]);
+    let by_one = (prop_oneof![3 => key(), 1 => path()], operators(), filter(), 0..4, direction).prop_map(
+        |(path, operators, filter, how, direction)| {
+            let filter = match how {
+                0 => json!({}),
+                1 => filter,
+                _ => json!({ path.clone(): operators }),
+            };
+            (filter, json!([{ path: direction }]))
+        },
+    );
+    prop_oneof![1 => (filter(), sort()), 1 => by_one]
+}
+
+/// The paths that queries sort by alone, as many as there may be indexes.
+fn sorted_by_alone(queries: &[((Value, Value), usize)]) -> BTreeSet<Path> {
+    let sorts = queries.iter().filter_map(|((_, sort), _)| match sort.as_array()?.as_slice() {
+        [only] => Path::parse(only.as_object()?.keys().next()?).ok(),
+        _ => None,
+    });
+    sorts.collect::<BTreeSet<_>>().into_iter().take(MAX_INDEXES).collect()
+}
+
 /// A collection of one backend, whose documents are known by the number in which they came.
 struct Collection {
     docs: Arc<dyn DocsService>,
@@ -124,6 +151,24 @@ impl Collection {
             ids.push(docs.create(&cx, &name, &data).await.unwrap().id);
         }
         Collection { docs, cx, name, ids }
+    }
+
+    /// The same with an index on every path that queries sort by alone.
+    async fn indexed(backend: &dyn Backend, all: &[Value], paths: BTreeSet<Path>) -> Self {
+        let (before, after) = all.split_at(all.len() / 2);
+        let mut collection = Collection::fill(backend, before).await;
+        let Collection { docs, cx, name, ids } = &mut collection;
+        for path in paths {
+            docs.declare_index(cx, name, &path).await.unwrap();
+        }
+        while !docs.indexes(cx, name).await.unwrap().iter().all(|index| index.is_complete) {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        for data in after {
+            let data = DocData::new(Json::from_value(data).unwrap()).unwrap();
+            ids.push(docs.create(cx, name, &data).await.unwrap().id);
+        }
+        collection
     }
 
     /// The numbers of the documents that a query finds, page by page, and how many match.
@@ -152,7 +197,7 @@ fn memory_and_postgres_answer_every_query_alike() {
     let memory = MemoryBackend::new();
     let round = (
         prop::collection::vec(data(), DOCUMENTS),
-        prop::collection::vec((filter(), sort(), 1..DOCUMENTS), QUERIES),
+        prop::collection::vec((filter_and_sort(), 1..DOCUMENTS), QUERIES),
     );
     let config =
         Config { cases: ROUNDS, max_shrink_iters: 200, failure_persistence: None, ..Config::default() };
@@ -161,7 +206,9 @@ fn memory_and_postgres_answer_every_query_alike() {
         runtime.block_on(async {
             let one = Collection::fill(&memory, &documents).await;
             let two = Collection::fill(&postgres, &documents).await;
-            for (filter, sort, limit) in queries {
+            // Half of the documents were there before, half came when the indexes were complete.
+            let three = Collection::indexed(&postgres, &documents, sorted_by_alone(&queries)).await;
+            for ((filter, sort), limit) in queries {
                 let mut query = filter.clone();
                 query["$sort"] = sort;
                 query["$limit"] = json!(limit);
@@ -171,6 +218,8 @@ fn memory_and_postgres_answer_every_query_alike() {
                     (one.answer(&parsed, &filter).await, two.answer(&parsed, &filter).await);
                 let (compared, found) = pairs.get();
                 pairs.set((compared + documents.len(), found + usize::try_from(by_memory.1).unwrap()));
+                let by_indexes = three.answer(&parsed, &filter).await;
+                prop_assert_eq!(&by_memory, &by_indexes, "with indexes: {} of {}", query, json!(documents));
                 prop_assert_eq!(by_memory, by_postgres, "{} of {}", query, json!(documents));
             }
             Ok(())

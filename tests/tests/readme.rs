@@ -86,12 +86,29 @@ async fn a_handler_counts_each_order_once() {
 async fn the_price_is_that_of_the_module() {
     let cloud = Picloud::builder(MemoryBackend::new()).start().await.unwrap();
     let app = cloud.create_app("readme").await.unwrap();
-    let bundle = Bundle::new().file("prices", scripts()[6]).unwrap().file("price", scripts()[7]).unwrap();
+    let bundle = Bundle::new().file("prices", scripts()[7]).unwrap().file("price", scripts()[8]).unwrap();
     assert_eq!(app.deploy(&bundle).await.unwrap().warnings, [""; 0]);
     assert_eq!(answer(&app, Method::GET, "/price/200").await, r#"{"gross":238,"vat":19}"#);
 }
 
+#[tokio::test]
+async fn a_room_is_for_those_who_are_logged_in() {
+    let app = app_with(6).await;
+    let refused = app.request(HttpRequest::new(Method::GET, "/rooms/lobby")).await.unwrap();
+    assert_eq!(refused.status, http::StatusCode::UNAUTHORIZED);
+    let script = app.script("script").unwrap();
+    for (room, status) in [("lobby", 200), ("*", 404)] {
+        let mut request = HttpRequest::new(Method::GET, "/rooms/x");
+        request.params = vec![("room".into(), room.to_owned())];
+        let mut invocation = script.invocation().request(request);
+        invocation.principal = Some(std::sync::Arc::new(picloud_core::authz::Principal::caller("1", "ada")));
+        let answer = script.execute(invocation).await.result.unwrap();
+        let picloud_core::execution::Answer::Response(response) = answer else { panic!("{answer:?}") };
+        assert_eq!((response.status.as_u16(), response.stream.is_some()), (status, status == 200), "{room}");
+    }
+}
+
 #[test]
 fn every_script_of_the_readme_is_tried_here() {
-    assert_eq!(scripts().len(), 8);
+    assert_eq!(scripts().len(), 9);
 }

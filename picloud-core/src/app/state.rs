@@ -241,7 +241,6 @@ impl Apps {
     }
 
     /// A number that changes whenever something else is known.
-    #[cfg(feature = "cron")]
     pub(crate) fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
     }

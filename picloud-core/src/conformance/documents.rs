@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::docs::filter::Path;
 use crate::docs::{DocData, DocId, DocsService, Document, Filter, Patch, Query, WriteOptions};
 use crate::outbox::Fanout;
 use crate::page::{Cursor, Page};
@@ -110,6 +111,20 @@ impl Documents {
                 next => cursor = next,
             }
         }
+    }
+
+    pub(crate) async fn declare_index(&self, path: &str) -> Result<()> {
+        self.docs.declare_index(&self.cx, &self.name, &Path::parse(path)?).await
+    }
+
+    pub(crate) async fn drop_index(&self, path: &str) -> Result<bool> {
+        self.docs.drop_index(&self.cx, &self.name, &Path::parse(path)?).await
+    }
+
+    /// The path of each index, and whether it is complete.
+    pub(crate) async fn indexes(&self) -> Result<Vec<(String, bool)>> {
+        let indexes = self.docs.indexes(&self.cx, &self.name).await?;
+        Ok(indexes.into_iter().map(|index| (index.path.to_string(), index.is_complete)).collect())
     }
 
     pub(crate) async fn count(&self, filter: &str) -> Result<u64> {

@@ -21,6 +21,7 @@ pub struct World {
     backend: Arc<dyn Backend>,
     pass_time: Option<Hook<Duration, ()>>,
     outbox_rows: Option<Hook<AppId, Vec<(FanoutRow, Json)>>>,
+    other_node: Option<Hook<(), Arc<dyn Backend>>>,
     /// Where collections are written to, if not directly.
     within: Mutex<Option<Box<dyn Transaction>>>,
 }
@@ -28,7 +29,7 @@ pub struct World {
 impl World {
     /// A world in which time passes by itself and the outbox is read through the backend.
     pub fn new(backend: Arc<dyn Backend>) -> Self {
-        World { backend, pass_time: None, outbox_rows: None, within: Mutex::new(None) }
+        World { backend, pass_time: None, outbox_rows: None, other_node: None, within: Mutex::new(None) }
     }
 
     /// Lets time pass by calling `hook`: for backends whose clock can be moved. Without it cases wait for the
@@ -52,6 +53,25 @@ impl World {
     {
         self.outbox_rows = Some(Box::new(move |app| Box::pin(hook(app))));
         self
+    }
+
+    /// Makes another node of the same world by calling `hook`: a second backend on the same stores. Without it the backend
+    /// is its own other node, as it is where all nodes are in one process.
+    #[must_use]
+    pub fn on_other_node<F>(mut self, hook: impl Fn() -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Arc<dyn Backend>> + Send + 'static,
+    {
+        self.other_node = Some(Box::new(move |()| Box::pin(hook())));
+        self
+    }
+
+    /// Another node.
+    pub(crate) async fn other_node(&self) -> Arc<dyn Backend> {
+        match &self.other_node {
+            Some(hook) => hook(()).await,
+            None => self.backend.clone(),
+        }
     }
 
     /// A new transaction.
@@ -154,7 +174,7 @@ impl World {
         Records::new(self.services().files, self.cx(self.app().await?), "things")
     }
 
-    fn cx(&self, app: AppId) -> CallCx {
+    pub(crate) fn cx(&self, app: AppId) -> CallCx {
         let mut inner = CxInner::new(app);
         inner.clock = self.backend.clock();
         CallCx::from(inner)

@@ -14,12 +14,15 @@ use std::fmt::Debug;
 
 use async_trait::async_trait;
 
+use filter::Path;
+
 pub use event::{DocsEvent, DocsOp};
 pub use filter::{Filter, Query};
 pub use patch::Patch;
 pub(crate) use script::module as script_module;
 pub use types::{
-    CollectionName, DocData, DocId, Document, ListOptions, MAX_DATA_BYTES, MAX_FOUND_BYTES, WriteOptions,
+    CollectionName, DocData, DocId, DocsIndex, Document, ListOptions, MAX_DATA_BYTES, MAX_FOUND_BYTES,
+    MAX_INDEXES, WriteOptions,
 };
 
 use crate::page::Page;
@@ -40,6 +43,7 @@ use crate::{CallCx, Result};
 /// - With [`WriteOptions::if_version`] a write takes place only if the document has that version. A missing document has
 ///   none: updating it is [`DocsError::NotFound`], deleting it answers `false`.
 /// - What a query finds is what [`Filter::matches`] says, in the order of [`Place::compare`](filter::Place::compare).
+/// - A declared index changes how long a query takes and nothing else. A backend that needs none only keeps the list.
 /// - Names, data, patches and queries were checked before a backend sees them.
 ///
 /// Dropping the future of a write leaves it open whether the write took place; it is never half done.
@@ -101,6 +105,22 @@ pub trait DocsService: Debug + Send + Sync + 'static {
 
     /// How many documents match.
     async fn count(&self, cx: &CallCx, collection: &CollectionName, filter: &Filter) -> Result<u64>;
+
+    /// Declares an index on what is at a path, for queries that sort by it. One that is there stays. The documents that are
+    /// there are taken into it in the background; meanwhile, and afterwards, queries answer what they would without it.
+    ///
+    /// # Errors
+    /// [`DocsError::TooManyIndexes`], [`DocsError::IndexInTransaction`].
+    async fn declare_index(&self, cx: &CallCx, collection: &CollectionName, path: &Path) -> Result<()>;
+
+    /// Removes a declared index; answers whether it was there.
+    ///
+    /// # Errors
+    /// [`DocsError::IndexInTransaction`].
+    async fn drop_index(&self, cx: &CallCx, collection: &CollectionName, path: &Path) -> Result<bool>;
+
+    /// The declared indexes of a collection, in the order of their paths.
+    async fn indexes(&self, cx: &CallCx, collection: &CollectionName) -> Result<Vec<DocsIndex>>;
 }
 
 /// What is written as calls of [`DocsService`]; the same for every backend.
@@ -165,6 +185,12 @@ pub enum DocsError {
     /// `docs.invalid_cursor`: the cursor was not handed out by this query.
     #[error("the cursor was not handed out by this query")]
     InvalidCursor,
+    /// `docs.too_many_indexes`: the collection has [`MAX_INDEXES`].
+    #[error("a collection has at most {MAX_INDEXES} declared indexes")]
+    TooManyIndexes,
+    /// `docs.index_in_transaction`: indexes are declared and dropped outside of transactions.
+    #[error("an index is declared and dropped outside of transactions")]
+    IndexInTransaction,
     /// `docs.found_too_much`: the documents of one answer are larger than [`MAX_FOUND_BYTES`] together.
     #[error("the documents found have more than {MAX_FOUND_BYTES} bytes; $limit and $select make them fewer")]
     TooMuchFound,
@@ -172,11 +198,13 @@ pub enum DocsError {
 
 impl From<DocsError> for crate::Error {
     fn from(error: DocsError) -> Self {
-        use crate::ErrorKind::{Conflict, InvalidInput, NotFound, TooLarge};
+        use crate::ErrorKind::{Conflict, InvalidInput, NotFound, TooLarge, Unsupported};
         let (kind, code) = match &error {
             DocsError::NotFound { .. } => (NotFound, "docs.not_found"),
             DocsError::VersionMismatch { .. } => (Conflict, "docs.version_mismatch"),
             DocsError::NotAnObject { .. } => (InvalidInput, "docs.not_an_object"),
+            DocsError::TooManyIndexes => (TooLarge, "docs.too_many_indexes"),
+            DocsError::IndexInTransaction => (Unsupported, "docs.index_in_transaction"),
             DocsError::InvalidCursor => (InvalidInput, "docs.invalid_cursor"),
             DocsError::TooMuchFound => (TooLarge, "docs.found_too_much"),
         };

@@ -2,6 +2,7 @@
 
 mod atomic;
 mod fanout;
+mod indexes;
 mod isolation;
 mod pages;
 mod queries;
@@ -9,8 +10,12 @@ mod values;
 
 use crate::conformance::Case;
 
-/// All of them hold inside a transaction as well.
 pub(crate) fn cases() -> Vec<Case> {
+    [cases_anywhere(), indexes::cases()].concat()
+}
+
+/// All of them hold inside a transaction as well.
+fn cases_anywhere() -> Vec<Case> {
     [values::cases(), queries::cases(), pages::cases(), atomic::cases(), isolation::cases(), fanout::cases()]
         .concat()
 }
@@ -18,7 +23,7 @@ pub(crate) fn cases() -> Vec<Case> {
 /// The same cases, run inside a transaction. Where a case looks at the outbox, the transaction is committed first, since
 /// nobody sees its rows before.
 pub(crate) fn cases_within_transaction() -> Vec<Case> {
-    cases().into_iter().map(Case::within_transaction).collect()
+    cases_anywhere().into_iter().map(Case::within_transaction).collect()
 }
 
 /// The text of data that nests as deep as values may.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::DocsError;
-use super::filter::Value;
+use super::filter::{Path, Value};
 use crate::ids::id;
 use crate::{Error, ErrorKind, Json, Result, Timestamp};
 
@@ -21,6 +21,28 @@ id!(
     /// Identifies a document.
     DocId, "docs"
 );
+
+/// Most declared indexes of a collection: each write keeps all of them.
+pub const MAX_INDEXES: usize = 8;
+
+/// A declared index.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DocsIndex {
+    /// What it is of.
+    pub path: Path,
+    /// Whether every document is in it; until then queries do without.
+    pub is_complete: bool,
+    /// How many documents were taken into it since it was declared, besides those that were written meanwhile.
+    pub documents: u64,
+}
+
+impl DocsIndex {
+    /// What a backend tells of an index.
+    pub fn new(path: Path, is_complete: bool, documents: u64) -> Self {
+        DocsIndex { path, is_complete, documents }
+    }
+}
 
 /// The data of a document: a JSON object of at most [`MAX_DATA_BYTES`].
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -10,8 +10,11 @@ use super::fiber;
 use crate::Json;
 use crate::execution::{Failure, FailureClass, HttpResponse};
 use crate::files::{FileAnswer, ServedFile};
+use crate::pubsub::EventStream;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
+const NO_CACHE: HeaderValue = HeaderValue::from_static("no-cache");
 const BYTES: HeaderValue = HeaderValue::from_static("application/octet-stream");
 
 fn bad(message: String) -> Failure {
@@ -62,7 +65,7 @@ fn full(map: &Map) -> Result<HttpResponse, Failure> {
         (Some(value), None) => match value.read_lock::<ServedFile>() {
             Some(file) => {
                 let file = Some(Box::new(answer(file.clone())));
-                Ok(HttpResponse { status, headers, body: Bytes::new(), file })
+                Ok(HttpResponse { file, ..HttpResponse::new(status, headers, Bytes::new()) })
             }
             None => Err(bad(format!("file must be what serve(id) answers, not {}", short(value)))),
         },
@@ -165,8 +168,11 @@ fn with_body(
     body: Option<&Dynamic>,
 ) -> Result<HttpResponse, Failure> {
     let Some(value) = body else {
-        return Ok(HttpResponse { status, headers, body: Bytes::new(), file: None });
+        return Ok(HttpResponse::new(status, headers, Bytes::new()));
     };
+    if let Some(stream) = value.read_lock::<EventStream>() {
+        return with_stream(status, headers, &stream);
+    }
     let declared =
         headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(str::to_ascii_lowercase);
     let is_json = declared.as_deref().is_none_or(|kind| {
@@ -181,5 +187,22 @@ fn with_body(
         (Bytes::from(json_text(value)?), JSON)
     };
     headers.entry(header::CONTENT_TYPE).or_insert(implied);
-    Ok(HttpResponse { status, headers, body: bytes, file: None })
+    Ok(HttpResponse::new(status, headers, bytes))
+}
+
+/// A response whose body is what is published from now on.
+fn with_stream(
+    status: StatusCode,
+    mut headers: HeaderMap,
+    stream: &EventStream,
+) -> Result<HttpResponse, Failure> {
+    if status != StatusCode::OK {
+        return Err(bad(format!("a stream is answered with statusCode 200, not {}", status.as_u16())));
+    }
+    if headers.insert(header::CONTENT_TYPE, EVENTS).is_some_and(|declared| declared != EVENTS) {
+        return Err(bad("the content-type of a stream is text/event-stream".to_owned()));
+    }
+    headers.entry(header::CACHE_CONTROL).or_insert(NO_CACHE);
+    let stream = Some(stream.clone());
+    Ok(HttpResponse { stream, ..HttpResponse::new(status, headers, Bytes::new()) })
 }

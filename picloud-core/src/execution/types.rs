@@ -12,6 +12,7 @@ use crate::authz::Principal;
 use crate::files::FileAnswer;
 use crate::log::LogLines;
 use crate::outbox::{Claimed, EventKind};
+use crate::pubsub::EventStream;
 use crate::script::ScriptRecord;
 use crate::{AppId, EventId, ExecutionId, Json, RequestId, Timestamp, TraceId, TriggerId};
 
@@ -51,11 +52,20 @@ pub struct HttpResponse {
     pub status: StatusCode,
     /// The headers, `content-type` included.
     pub headers: HeaderMap,
-    /// The body; empty where a file takes its place.
+    /// The body; empty where a file or a stream takes its place.
     pub body: Bytes,
     /// The file whose bytes are the body. Whoever answers the request reads them, as
     /// [`App::request`](crate::App::request) and the router of `picloud-axum` do.
     pub file: Option<Box<FileAnswer>>,
+    /// What the caller hears from now on, instead of a body: see [`App::subscribe`](crate::App::subscribe).
+    pub stream: Option<EventStream>,
+}
+
+impl HttpResponse {
+    /// A response with a body.
+    pub fn new(status: StatusCode, headers: HeaderMap, body: Bytes) -> Self {
+        HttpResponse { status, headers, body, file: None, stream: None }
+    }
 }
 
 /// What caused an execution.

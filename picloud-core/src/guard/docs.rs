@@ -6,7 +6,8 @@ use async_trait::async_trait;
 
 use super::Door;
 use crate::authz::Capability;
-use crate::docs::{DocData, DocId, DocsService, Document, Filter, Patch, Query, WriteOptions};
+use crate::docs::filter::Path;
+use crate::docs::{DocData, DocId, DocsIndex, DocsService, Document, Filter, Patch, Query, WriteOptions};
 use crate::metric::call;
 use crate::outbox::EventSource;
 use crate::page::Page;
@@ -114,5 +115,20 @@ impl DocsService for GuardedDocs {
         self.door
             .read(cx, call!("docs.count"), Capability::AppDocsRead, self.inner.count(cx, collection, filter))
             .await
+    }
+
+    async fn declare_index(&self, cx: &CallCx, collection: &CollectionName, path: &Path) -> Result<()> {
+        let call = self.inner.declare_index(cx, collection, path);
+        self.door.read(cx, call!("docs.declare_index"), Capability::AppDocsWrite, call).await
+    }
+
+    async fn drop_index(&self, cx: &CallCx, collection: &CollectionName, path: &Path) -> Result<bool> {
+        let call = self.inner.drop_index(cx, collection, path);
+        self.door.read(cx, call!("docs.drop_index"), Capability::AppDocsWrite, call).await
+    }
+
+    async fn indexes(&self, cx: &CallCx, collection: &CollectionName) -> Result<Vec<DocsIndex>> {
+        let call = self.inner.indexes(cx, collection);
+        self.door.read(cx, call!("docs.indexes"), Capability::AppDocsRead, call).await
     }
 }

@@ -25,6 +25,7 @@ use crate::execution::{
 use crate::log::{LogLevel, LogLine};
 use crate::metric::{self, Call};
 use crate::outbox::{EventSource, Fanout};
+use crate::pubsub::Broadcast;
 use crate::script::ScriptRecord;
 use crate::services::Services;
 use crate::{AppId, CallCx, Error, ErrorKind, Result, ScriptId};
@@ -58,6 +59,11 @@ pub(crate) fn guarded(services: Services, door: &Door) -> Services {
     guarded.http = Arc::new(http::GuardedHttp::new(services.http));
     guarded.secrets = Arc::new(secrets::GuardedSecrets::new(services.secrets, door.clone()));
     guarded
+}
+
+/// Wraps what carries messages that are not stored. It takes part in no transaction.
+pub(crate) fn guarded_broadcast(broadcast: Arc<dyn Broadcast>) -> Arc<dyn Broadcast> {
+    Arc::new(pubsub::GuardedBroadcast::new(broadcast))
 }
 
 /// What all guarded services share.
@@ -186,14 +192,7 @@ pub(crate) async fn bounded<T>(
     call: Call,
     future: impl Future<Output = Result<T>>,
 ) -> Result<T> {
-    let answer = in_time(cx, call, future).await;
-    if let Err(error) = &answer
-        && matches!(error.kind(), ErrorKind::Internal | ErrorKind::Unavailable)
-    {
-        // What went wrong inside is for the operator; a script sees code and message.
-        tracing::error!(call = call.name, app = %cx.app(), error = ?error, "a service call failed");
-    }
-    answer
+    told(cx, call, in_time(cx, call, future).await)
 }
 
 /// Runs a call until the deadline of its context, and counts it.
@@ -208,5 +207,22 @@ async fn in_time<T>(cx: &CallCx, call: Call, future: impl Future<Output = Result
         },
     };
     (call.count)();
+    answer
+}
+
+/// Runs a call that does not wait, counts it, and tells the operator what went wrong inside.
+fn at_once<T>(cx: &CallCx, call: Call, answer: impl FnOnce() -> Result<T>) -> Result<T> {
+    let answer = answer();
+    (call.count)();
+    told(cx, call, answer)
+}
+
+fn told<T>(cx: &CallCx, call: Call, answer: Result<T>) -> Result<T> {
+    if let Err(error) = &answer
+        && matches!(error.kind(), ErrorKind::Internal | ErrorKind::Unavailable)
+    {
+        // What went wrong inside is for the operator; a script sees code and message.
+        tracing::error!(call = call.name, app = %cx.app(), error = ?error, "a service call failed");
+    }
     answer
 }

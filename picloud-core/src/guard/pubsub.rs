@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::Door;
+use super::{Door, at_once};
 use crate::authz::Capability;
 use crate::metric::call;
 use crate::outbox::EventSource;
-use crate::pubsub::{MAX_MESSAGE_BYTES, PubsubService, Topic};
+use crate::pubsub::{Broadcast, Listener, MAX_EPHEMERAL_BYTES, MAX_MESSAGE_BYTES, PubsubService, Topic};
 use crate::{CallCx, Error, ErrorKind, Json, Result};
 
 /// A pub/sub service behind the door.
@@ -24,21 +24,23 @@ impl GuardedPubsub {
     }
 }
 
+fn check_size(topic: &Topic, message: &Json, what: &str, most: usize) -> Result<()> {
+    if message.len() <= most {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::TooLarge,
+        "pubsub.message_too_large",
+        format!("{what} has at most {most} bytes as JSON, this one has {}", message.len()),
+    )
+    .with("topic", topic))
+}
+
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
 impl PubsubService for GuardedPubsub {
     async fn publish_durable(&self, cx: &CallCx, topic: &Topic, message: &Json) -> Result<u64> {
-        if message.len() > MAX_MESSAGE_BYTES {
-            return Err(Error::new(
-                ErrorKind::TooLarge,
-                "pubsub.message_too_large",
-                format!(
-                    "a message has at most {MAX_MESSAGE_BYTES} bytes as JSON, this one has {}",
-                    message.len()
-                ),
-            )
-            .with("topic", topic));
-        }
+        check_size(topic, message, "a message", MAX_MESSAGE_BYTES)?;
         self.door
             .write(
                 cx,
@@ -48,5 +50,31 @@ impl PubsubService for GuardedPubsub {
                 async |cx: CallCx| self.inner.publish_durable(&cx, topic, message).await,
             )
             .await
+    }
+}
+
+/// A broadcast behind the door.
+#[derive(Debug)]
+pub(super) struct GuardedBroadcast {
+    inner: Arc<dyn Broadcast>,
+}
+
+impl GuardedBroadcast {
+    pub(super) fn new(inner: Arc<dyn Broadcast>) -> Self {
+        GuardedBroadcast { inner }
+    }
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl Broadcast for GuardedBroadcast {
+    fn publish_ephemeral(&self, cx: &CallCx, topic: &Topic, message: &Json) -> Result<()> {
+        check_size(topic, message, "a message that is not stored", MAX_EPHEMERAL_BYTES)?;
+        cx.require(Capability::AppPubsubPublish)?;
+        at_once(cx, call!("pubsub.publish_ephemeral"), || self.inner.publish_ephemeral(cx, topic, message))
+    }
+
+    async fn listen(&self, listener: &Arc<dyn Listener>) -> Result<()> {
+        self.inner.listen(listener).await
     }
 }

@@ -18,7 +18,7 @@ use crate::files::Files;
 use crate::guard::{self, ATTEMPTS, app_busy, no_such_app};
 use crate::outbox::{self, DeadLetter, DeadLetterListOptions, EventKind, Fanout, OutboxRow, Resolution};
 use crate::page::Page;
-use crate::pubsub::Topic;
+use crate::pubsub::{EventStream, Subscription, Topic};
 use crate::queue::{QueueName, SendOptions};
 use crate::route::{DispatchMode, RouteMatch, normalize_path};
 use crate::script::deploy::Deployer;
@@ -416,6 +416,47 @@ impl App {
         send(self.cloud.services(), &self.cx(), queue, message, options).await
     }
 
+    /// Publishes a message to whoever listens just now, on any node: at most once, and stored nowhere. Messages that one
+    /// caller publishes one after the other are heard in that order.
+    ///
+    /// # Errors
+    /// `pubsub.invalid_topic`, `pubsub.message_too_large` above
+    /// [`MAX_EPHEMERAL_BYTES`](crate::pubsub::MAX_EPHEMERAL_BYTES), `json.invalid`, and `pubsub.overloaded` while too much
+    /// is on its way to other nodes; nobody hears it then.
+    pub fn publish_ephemeral(&self, topic: &str, message: &(impl Serialize + ?Sized)) -> Result<()> {
+        let (topic, message) = (Topic::new(topic)?, Json::from_value(message)?);
+        self.cloud.broadcast().publish_ephemeral(&self.cx(), &topic, &message)
+    }
+
+    /// Listens to what [`publish_ephemeral`](Self::publish_ephemeral) and scripts publish from now on. `stream` says which
+    /// topics: it may be the answer of a script, as [`HttpResponse::stream`] has it. Nobody is asked whether they may hear
+    /// it: the script that answered it did so.
+    ///
+    /// ```
+    /// # use picloud_core::Picloud;
+    /// # use picloud_memory::MemoryBackend;
+    /// use picloud_core::pubsub::{EventStream, Heard};
+    ///
+    /// # #[tokio::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let cloud = Picloud::builder(MemoryBackend::new()).start().await?;
+    /// # let app = cloud.create_app("shop").await?;
+    /// let mut orders = app.subscribe(&EventStream::new(["order.*"])?)?;
+    /// app.publish_ephemeral("order.paid", &42)?;
+    ///
+    /// let Some(Heard::Message(paid)) = orders.next().await else { panic!("it is there") };
+    /// assert_eq!((paid.topic.as_str(), paid.message.as_str()), ("order.paid", "42"));
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// `app.not_found`, `pubsub.too_many_subscribers`, and `closed` once [`Picloud::end_streams`] or shutdown was called.
+    pub fn subscribe(&self, stream: &EventStream) -> Result<Subscription> {
+        let subscription = self.cloud.hub().subscribe(self.id, stream)?;
+        // Afterwards: an app that goes meanwhile ends what is there.
+        self.state()?;
+        Ok(subscription)
+    }
+
     /// A collection of the app's KV.
     ///
     /// # Errors
@@ -454,7 +495,7 @@ impl App {
                 body.extend_from_slice(&piece);
             }
         }
-        Ok(HttpResponse { status: answer.status, headers: answer.headers, body: body.into(), file: None })
+        Ok(HttpResponse::new(answer.status, answer.headers, body.into()))
     }
 }
 
@@ -475,12 +516,8 @@ impl Accepted {
     pub fn into_response(self) -> Result<HttpResponse> {
         let body = Json::from_value(&self)?;
         let json = http::HeaderValue::from_static("application/json");
-        Ok(HttpResponse {
-            status: http::StatusCode::ACCEPTED,
-            headers: http::HeaderMap::from_iter([(http::header::CONTENT_TYPE, json)]),
-            body: body.as_str().to_owned().into(),
-            file: None,
-        })
+        let headers = http::HeaderMap::from_iter([(http::header::CONTENT_TYPE, json)]);
+        Ok(HttpResponse::new(http::StatusCode::ACCEPTED, headers, body.as_str().to_owned().into()))
     }
 }
 

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::docs::filter::Path;
 use crate::docs::{
-    DocData, DocId, DocsService, DocsServiceExt, Document, Filter, Patch, Query, WriteOptions,
+    DocData, DocId, DocsIndex, DocsService, DocsServiceExt, Document, Filter, Patch, Query, WriteOptions,
 };
 #[cfg(feature = "files")]
 use crate::files::{ByteSource, FileChange, FileId, FileInfo, Files, Upload};
@@ -183,6 +184,34 @@ impl DocsCollection {
     /// Those of [`Filter::parse`], and those of the backend.
     pub async fn count(&self, filter: &(impl Serialize + ?Sized)) -> Result<u64> {
         self.docs.count(&self.cx, &self.name, &Filter::parse(&Json::from_value(filter)?)?).await
+    }
+
+    /// Declares an index on what is at a path, such as `"address.city"`: where the database has many documents it makes
+    /// queries quick that sort by this path alone, with a range of it or without. At most
+    /// [`MAX_INDEXES`](crate::docs::MAX_INDEXES) for a collection; each write keeps all of them. Documents that are there are
+    /// taken into it in the background: [`indexes`](Self::indexes) tells how far it is. Declaring it again does nothing, so
+    /// programs may do so whenever they start.
+    ///
+    /// # Errors
+    /// `docs.invalid_path`, `docs.too_many_indexes`, `docs.index_in_transaction`, and those of the backend.
+    pub async fn declare_index(&self, path: &str) -> Result<()> {
+        self.docs.declare_index(&self.cx, &self.name, &Path::parse(path)?).await
+    }
+
+    /// Removes a declared index; answers whether it was there.
+    ///
+    /// # Errors
+    /// `docs.invalid_path`, `docs.index_in_transaction`, and those of the backend.
+    pub async fn drop_index(&self, path: &str) -> Result<bool> {
+        self.docs.drop_index(&self.cx, &self.name, &Path::parse(path)?).await
+    }
+
+    /// The declared indexes.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    pub async fn indexes(&self) -> Result<Vec<DocsIndex>> {
+        self.docs.indexes(&self.cx, &self.name).await
     }
 }
 

@@ -10,6 +10,7 @@ use crate::executor::ExecutorConfig;
 #[cfg(feature = "files")]
 use crate::files::FilesConfig;
 use crate::outbox::DispatcherConfig;
+use crate::pubsub::SubscriptionConfig;
 use crate::route::DEFAULT_RESERVED_PREFIXES;
 use crate::trigger::TriggerConfig;
 
@@ -36,6 +37,8 @@ pub struct PicloudConfig {
     pub files: FilesConfig,
     /// How execution records are batched.
     pub execution_log: ExecutionLogConfig,
+    /// How many may listen to messages at once, and what is held for them.
+    pub subscriptions: SubscriptionConfig,
     /// For how long dead letters and execution records are kept.
     pub retention: RetentionConfig,
     /// Paths that belong to the host: no route may claim them. Default:
@@ -58,6 +61,7 @@ impl Default for PicloudConfig {
             #[cfg(feature = "files")]
             files: FilesConfig::default(),
             execution_log: ExecutionLogConfig::default(),
+            subscriptions: SubscriptionConfig::default(),
             retention: RetentionConfig::default(),
             reserved_prefixes: DEFAULT_RESERVED_PREFIXES.iter().map(|prefix| (*prefix).to_owned()).collect(),
             public_base_url: None,

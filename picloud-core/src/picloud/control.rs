@@ -2,7 +2,9 @@
 
 use std::future::Future;
 use std::io;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -65,6 +67,7 @@ impl Control {
     }
 
     /// Becomes `true` when the thread is about to end.
+    /// Tells when this thread is to end.
     pub(super) fn ending(&self) -> watch::Receiver<bool> {
         self.ending.subscribe()
     }
@@ -101,4 +104,19 @@ impl Control {
             tracing::error!("the control thread panicked");
         }
     }
+}
+
+/// What `work` answers, or `None` if the end comes first.
+pub(super) async fn unless_ended<T>(
+    ending: &mut watch::Receiver<bool>,
+    work: impl Future<Output = T>,
+) -> Option<T> {
+    // An error means that the other side is gone: the end as well.
+    let mut ended = pin!(async { drop(ending.wait_for(|ended| *ended).await) });
+    let mut work = pin!(work);
+    std::future::poll_fn(|cx| match ended.as_mut().poll(cx) {
+        Poll::Ready(()) => Poll::Ready(None),
+        Poll::Pending => work.as_mut().poll(cx).map(Some),
+    })
+    .await
 }

@@ -13,12 +13,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 pub use app::{Accepted, App, AppTransaction, Script};
 #[cfg(feature = "files")]
 pub use collections::FilesCollection;
 pub use collections::{DocsCollection, KvCollection};
 pub use config::PicloudConfig;
-use control::Control;
+use control::{Control, unless_ended};
 pub use secrets::AppSecrets;
 pub use sweep::RetentionConfig;
 
@@ -35,6 +37,7 @@ use crate::executor::LocalExecutor;
 use crate::files::{BlobStore, Files};
 use crate::guard::{self, Door, FanoutSource};
 use crate::outbox::{Courier, Dispatcher};
+use crate::pubsub::{Broadcast, Hub, Listener};
 use crate::script::invoke::{self, Invoker};
 use crate::services::Services;
 use crate::{AppId, Error, ErrorKind, Result, alloc};
@@ -71,6 +74,8 @@ struct Inner {
     services: Services,
     #[cfg(feature = "files")]
     files: Files,
+    broadcast: Arc<dyn Broadcast>,
+    hub: Arc<Hub>,
     door: Door,
     apps: Arc<Apps>,
     cache: Arc<ScriptCache>,
@@ -221,13 +226,16 @@ impl PicloudBuilder {
         let services = guard::guarded(bare, &door);
         #[cfg(feature = "files")]
         let files = Files::new(services.files.clone(), blobs.clone(), config.files.max_file_bytes);
+        let broadcast = guard::guarded_broadcast(self.backend.broadcast());
+        let hub = Arc::new(Hub::new(config.subscriptions.clone()));
+        broadcast.listen(&(hub.clone() as Arc<dyn Listener>)).await?;
         let control = Control::start()?;
         let invoker = Arc::new(Invoker::default());
         let mut modules = vec![
             crate::log::script_module(),
             crate::kv::script_module(services.kv.clone()),
             crate::docs::script_module(services.docs.clone()),
-            crate::pubsub::script_module(services.pubsub.clone()),
+            crate::pubsub::script_module(services.pubsub.clone(), broadcast.clone()),
             crate::queue::script_module(services.queue.clone()),
             crate::dead_letters::script_module(self.backend.outbox(), config.triggers.max_depth),
             #[cfg(feature = "files")]
@@ -247,6 +255,7 @@ impl PicloudBuilder {
         let sink = self.sink.unwrap_or_else(|| self.backend.executions());
         control.spawn_writer(log.clone(), sink);
         control.spawn(apps.clone().follow(control.ending()));
+        control.spawn(end_with_apps(hub.clone(), apps.clone(), control.ending()));
         control.spawn(sweep::sweep(
             self.backend.outbox(),
             self.backend.executions(),
@@ -281,6 +290,8 @@ impl PicloudBuilder {
                 services,
                 #[cfg(feature = "files")]
                 files,
+                broadcast,
+                hub,
                 door,
                 apps,
                 cache,
@@ -438,6 +449,25 @@ impl Picloud {
         &self.inner.backend
     }
 
+    pub(crate) fn broadcast(&self) -> &dyn Broadcast {
+        &*self.inner.broadcast
+    }
+
+    pub(crate) fn hub(&self) -> &Arc<Hub> {
+        &self.inner.hub
+    }
+
+    /// How many listen on this node, as [`App::subscribe`] and clients with an open stream do.
+    pub fn subscribers(&self) -> usize {
+        self.inner.hub.subscribers()
+    }
+
+    /// Ends every [`Subscription`](crate::pubsub::Subscription), and takes no more: for hosts whose own server waits for
+    /// open responses when it stops. [`shutdown`](Self::shutdown) does it as well.
+    pub fn end_streams(&self) {
+        self.inner.hub.close();
+    }
+
     pub(crate) fn cache(&self) -> &ScriptCache {
         &self.inner.cache
     }
@@ -538,6 +568,7 @@ impl Picloud {
 
     async fn shut_down(&self, deadline: Duration) {
         let inner = &self.inner;
+        inner.hub.close();
         inner.dispatcher.stop();
         inner.executor.shutdown(deadline).await;
         inner.executor.end();
@@ -550,6 +581,14 @@ impl Picloud {
         let ending = self.inner.clone();
         join("control", move || ending.control.join()).await;
         inner.backend.close().await;
+    }
+}
+
+/// Ends the subscriptions of apps that are deleted, until the end.
+async fn end_with_apps(hub: Arc<Hub>, apps: Arc<Apps>, mut ending: watch::Receiver<bool>) {
+    let mut changes = apps.changes();
+    while let Some(Ok(())) = unless_ended(&mut ending, changes.changed()).await {
+        hub.keep_apps(|app| apps.get(app).is_some());
     }
 }
 
@@ -566,6 +605,7 @@ async fn join(what: &'static str, work: impl FnOnce() + Send + 'static) {
 
 impl Drop for Inner {
     fn drop(&mut self) {
+        self.hub.close();
         self.dispatcher.stop();
         self.executor.end();
         self.control.end();

@@ -1,13 +1,11 @@
 //! The sweeper: forgets what was kept for long enough.
 
-use std::future::Future;
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use tokio::sync::watch;
 
+use super::control::unless_ended;
 use crate::execution::ExecutionStore;
 #[cfg(feature = "files")]
 use crate::files::{self, BlobStore, FilesService};
@@ -71,24 +69,13 @@ pub(super) async fn sweep(
     mut ending: watch::Receiver<bool>,
 ) {
     let mut wait = FIRST.min(config.every);
-    while waits(&*clock, wait, &mut ending).await {
+    while unless_ended(&mut ending, clock.sleep(jittered(wait))).await.is_some() {
         wait = config.every;
         let now = clock.now();
         if let Err(error) = swept(&*outbox, &*executions, now, &config).await {
             tracing::warn!(%error, "what was kept for long enough could not be forgotten; the next time will do");
         }
     }
-}
-
-/// Waits for about that long; answers `false` at the end.
-async fn waits(clock: &dyn Clock, wait: Duration, ending: &mut watch::Receiver<bool>) -> bool {
-    let mut timer = pin!(clock.sleep(jittered(wait)));
-    let mut ended = pin!(async { drop(ending.wait_for(|ended| *ended).await) });
-    std::future::poll_fn(|cx| match ended.as_mut().poll(cx) {
-        Poll::Ready(()) => Poll::Ready(false),
-        Poll::Pending => timer.as_mut().poll(cx).map(|()| true),
-    })
-    .await
 }
 
 /// Removes the bytes that no file refers to, now and then, until the end. Beside [`sweep`], since a disk may be slow.
@@ -101,7 +88,7 @@ pub(super) async fn sweep_files(
     mut ending: watch::Receiver<bool>,
 ) {
     let mut wait = FIRST.min(every);
-    while waits(&*clock, wait, &mut ending).await {
+    while unless_ended(&mut ending, clock.sleep(jittered(wait))).await.is_some() {
         wait = every;
         match files::sweep(&*records, &*blobs, older_than).await {
             Ok(0) => {}

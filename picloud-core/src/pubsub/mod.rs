@@ -1,9 +1,14 @@
-//! The pub/sub room: messages to every trigger whose pattern matches a topic.
+//! The pub/sub room: messages to every trigger whose pattern matches a topic, and to whoever listens just now.
 //!
-//! All five files: this one (the trait and its contract), `types`, `event`, `script`, `suite`.
+//! All five files: this one (the trait and its contract), `types`, `event`, `script`, `suite`. What is not stored has three
+//! more: `ephemeral` (the trait [`Broadcast`], from node to node), `hub` (the subscribers of a node), and `stream` (what a
+//! script answers to let its caller hear).
 
+mod ephemeral;
 mod event;
+mod hub;
 mod script;
+mod stream;
 #[cfg(feature = "conformance")]
 pub(crate) mod suite;
 mod types;
@@ -12,8 +17,12 @@ use std::fmt::Debug;
 
 use async_trait::async_trait;
 
+pub use ephemeral::{Broadcast, Ephemeral, Listener, Listeners, MAX_EPHEMERAL_BYTES, overloaded};
 pub use event::{PUBLISH, PubsubEvent};
+pub(crate) use hub::Hub;
+pub use hub::{Heard, Subscription, SubscriptionConfig, SubscriptionEnd};
 pub(crate) use script::module as script_module;
+pub use stream::{EventStream, MAX_RETRY, MAX_STREAM_PATTERNS};
 pub use types::{MAX_MESSAGE_BYTES, PubsubTrigger, Topic, TopicPattern};
 
 use crate::{CallCx, Json, Result};

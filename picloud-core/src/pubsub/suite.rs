@@ -1,4 +1,6 @@
-//! The contract of [`PubsubService`](super::PubsubService), sentence by sentence.
+//! The contracts of [`PubsubService`](super::PubsubService) and [`Broadcast`](super::Broadcast), sentence by sentence.
+
+mod ephemeral;
 
 use std::sync::Arc;
 
@@ -9,7 +11,7 @@ use crate::outbox::{EventKind, Fanout, FanoutRow, OutboxRow, Revision};
 use crate::{AppId, CallCx, CxInner, Error, ExecutionId, Json, Result, ScriptId, TriggerId};
 
 pub(crate) fn cases() -> Vec<Case> {
-    case_list!["pubsub":
+    let durable = case_list!["pubsub":
         a_message_is_stored_for_every_row,
         a_message_that_nobody_waits_for_is_a_success,
         a_message_reads_back_as_it_was_published,
@@ -22,7 +24,8 @@ pub(crate) fn cases() -> Vec<Case> {
         a_stale_revision_counts_without_rows_too,
         a_fanout_without_a_revision_stores_no_rows,
         a_message_in_a_transaction_is_stored_by_the_commit,
-    ]
+    ];
+    [durable, ephemeral::cases()].concat()
 }
 
 fn row(op: &'static str) -> FanoutRow {

@@ -53,6 +53,11 @@ pub(crate) fn sort_path(scope: &str, path: &Path) -> Result<String> {
     Ok(format!("strict {}", located(scope, path)?))
 }
 
+/// The path to what a filter asks for: through arrays, too.
+pub(crate) fn any_path(scope: &str, path: &Path) -> Result<String> {
+    located(scope, path)
+}
+
 /// The filter as a path.
 pub(crate) fn condition(scope: &str, filter: &Filter) -> Result<Condition> {
     of(scope, filter, false)

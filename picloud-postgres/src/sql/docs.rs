@@ -57,7 +57,92 @@ const SORT: &str = "
     CASE jsonb_typeof(v{n}.v) WHEN 'string' THEN left(v{n}.v #>> '{}', 1000) ELSE '' END COLLATE \"C\" AS text
     OFFSET 0) k{n}";
 
+/// The key of a document for each declared index `i` of its collection; `{form}` is its form. A value that comes by another
+/// way than through objects, or is an array, or a text that is too long for an index, is not regular.
+const KEY: &str = "
+ CROSS JOIN LATERAL (SELECT jsonb_path_query_first({form}, i.only_path, '{}', true) AS v OFFSET 0) v
+ CROSS JOIN LATERAL (SELECT
+    CASE jsonb_typeof(v.v) WHEN 'string' THEN octet_length(v.v #>> '{}') <= 500 WHEN 'array' THEN false
+         ELSE v.v IS NOT NULL OR NOT jsonb_path_exists({form}, i.any_path, '{}', true) END AS regular OFFSET 0) r
+ CROSS JOIN LATERAL (SELECT
+    CASE WHEN NOT r.regular THEN 0 ELSE
+        CASE jsonb_typeof(v.v) WHEN 'number' THEN 2 WHEN 'string' THEN 3 WHEN 'object' THEN 4
+             WHEN 'boolean' THEN CASE WHEN v.v::boolean THEN 7 ELSE 6 END ELSE 1 END END::smallint AS rank,
+    CASE jsonb_typeof(v.v) WHEN 'number' THEN v.v::numeric ELSE 0 END AS number,
+    CASE WHEN r.regular AND jsonb_typeof(v.v) = 'string' THEN v.v #>> '{}' ELSE '' END AS text OFFSET 0) k";
+
+/// The most that one walk answers. Said in the statement, so that it is planned for few, whatever its parameters are.
+pub(crate) const MOST_WALKED: usize = 128;
+
+/// How a walk along a declared index begins.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Walk {
+    pub(crate) filtered: Filtered,
+    /// Whether the greatest comes first.
+    pub(crate) falls: bool,
+    /// Whether it goes on after a place.
+    pub(crate) goes_on: bool,
+}
+
 impl DocsSql {
+    /// Documents in the order of a declared index, within bounds. Parameters: app, collection, the filter if there is one,
+    /// the limit, the path, the number of the index, the least and the greatest place (rank, number, text), and if it goes
+    /// on after one: rank, number, text and id of that.
+    ///
+    /// The documents whose keys say all are walked in order, until there are enough; the others are looked at, all of them.
+    pub(crate) fn walk(&self, walk: Walk) -> Statement {
+        let limit = walk.filtered.parameters() + 1;
+        let (path, index, bounds, place) = (limit + 1, limit + 2, limit + 3, limit + 9);
+        let filter = match walk.filtered {
+            Filtered::Not => "",
+            Filtered::EachLookedAt | Filtered::ByIndex => EACH_LOOKED_AT,
+        };
+        let down = if walk.falls { " DESC" } else { "" };
+        let order =
+            |of: &str| format!("ORDER BY {of}.rank{down}, {of}.number{down}, {of}.text{down}, {of}.id");
+        let triple = |at: usize| format!("(${at}::smallint, ${}::text::numeric, ${}::text)", at + 1, at + 2);
+        let (mut regular_after, mut other_after) = (String::new(), String::new());
+        if walk.goes_on {
+            let (beyond, id) = (if walk.falls { "<" } else { ">" }, place + 3);
+            let at = triple(place);
+            regular_after = format!("AND NOT ((k.rank, k.number, k.text) = {at} AND k.id <= ${id})");
+            other_after = format!(
+                "WHERE ((k0.rank::smallint, k0.number, k0.text) {beyond} {at}
+                        OR (k0.rank::smallint, k0.number, k0.text) = {at} AND d.id > ${id})"
+            );
+        }
+        let columns = "d.id, d.data, d.version, d.created_at, d.updated_at";
+        let sort = SORT.replace("{n}", "0").replace("{path}", &path.to_string());
+        let document = format!(
+            "CROSS JOIN LATERAL (
+                 SELECT * FROM {{s}}.docs WHERE app = $1 AND collection = $2 AND id = k.id{filter} OFFSET 0
+             ) d"
+        );
+        let text = format!(
+            "SELECT f.id, f.data, f.version, f.created_at, f.updated_at FROM (
+               (SELECT * FROM (
+                  SELECT {columns}, k.rank, k.number, k.text FROM (
+                    SELECT k.id, k.rank, k.number, k.text FROM {{s}}.docs_keys k
+                    WHERE k.app = $1 AND k.index = ${index} AND k.regular
+                    AND (k.rank, k.number, k.text) >= {} AND (k.rank, k.number, k.text) <= {} {regular_after} {}
+                  ) k {document} {} LIMIT {MOST_WALKED}
+                ) r {} LIMIT ${limit})
+               UNION ALL
+               (SELECT {columns}, k0.rank::smallint AS rank, k0.number, k0.text FROM (
+                  SELECT d.* FROM {{s}}.docs_keys k {document} WHERE k.app = $1 AND k.index = ${index} AND NOT k.regular
+                ) d {sort} {other_after} {} LIMIT ${limit})
+             ) f {} LIMIT ${limit}",
+            triple(bounds),
+            triple(bounds + 3),
+            order("k"),
+            order("k"),
+            order("r"),
+            order("k0").replace("k0.id", "d.id"),
+            order("f"),
+        );
+        self.statement(&text)
+    }
+
     pub(crate) fn new(schema: &SchemaName, named: bool) -> Self {
         DocsSql { schema: schema.clone(), named }
     }
@@ -131,6 +216,106 @@ fn docs_fired(op: &str, data: &str, prev: &str) -> String {
     DOCS_FIRED.replace("{op}", op).replace("{data}", data).replace("{prev}", prev).replace("{old}", old)
 }
 
+/// How a write keeps the declared indexes of its collection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kept {
+    /// There are none, or nothing is written.
+    Nothing,
+    /// All there are.
+    All,
+}
+
+/// Whether the collection has no declared index.
+const BARE: &str =
+    "NOT EXISTS (SELECT 1 FROM {s}.docs_indexes WHERE app = $1 AND collection = $2 AND state < 4)";
+
+impl Kept {
+    /// The condition of a write, and what it tells of it.
+    fn condition(self) -> (&'static str, &'static str) {
+        match self {
+            Kept::Nothing => ("AND {bare}", "{bare}"),
+            Kept::All => ("", "true"),
+        }
+    }
+
+    fn keys(self, keys: impl FnOnce() -> String) -> String {
+        match self {
+            Kept::Nothing => String::new(),
+            Kept::All => format!("{}, ", keys()),
+        }
+    }
+
+    fn fill(self, text: &str) -> String {
+        let (condition, told) = self.condition();
+        text.replace("{is_bare}", told).replace("{if_bare}", condition).replace("{bare}", BARE)
+    }
+}
+
+/// Writes that nothing matches, to a collection without declared indexes: nobody needs to know what was there before. $5 the
+/// data, $6 its form.
+pub(super) fn docs_create_quick() -> String {
+    Kept::Nothing.fill(&format!(
+        "INSERT INTO {{s}}.docs (app, collection, id, data, form, version, created_at, updated_at)
+         SELECT $1, $2, $3, $5::text, $6::text::jsonb, 1, statement_timestamp(), statement_timestamp() WHERE {{fresh}} {{if_bare}}
+         {QUICK_TOLD}"
+    ))
+}
+
+/// The same. $7 the version it must have.
+pub(super) fn docs_update_quick() -> String {
+    Kept::Nothing.fill(&format!(
+        "UPDATE {{s}}.docs SET data = $5::text, form = $6::text::jsonb, version = version + 1,
+             updated_at = greatest(statement_timestamp(), updated_at)
+         WHERE app = $1 AND collection = $2 AND id = $3 AND ($7::bigint IS NULL OR version = $7) AND {{fresh}} {{if_bare}}
+         {QUICK_TOLD}"
+    ))
+}
+
+/// As much as a write tells that took place.
+const QUICK_TOLD: &str = "RETURNING true, version, created_at, updated_at, false, NULL::bigint AS found, true AS fresh, true AS bare";
+
+/// The keys of what `put` wrote, for the declared indexes of the collection: mostly there are none.
+fn docs_keys() -> String {
+    let key = KEY.replace("{form}", "(SELECT $15::text::jsonb)");
+    format!(
+        "keys AS (
+             INSERT INTO {{s}}.docs_keys AS old (app, index, id, regular, rank, number, text)
+             SELECT $1, i.number, $3, r.regular, k.rank, k.number, k.text FROM put, {{s}}.docs_indexes i {key}
+             WHERE i.app = $1 AND i.collection = $2 AND i.state < 4
+             ON CONFLICT (app, index, id) DO UPDATE SET regular = excluded.regular, rank = excluded.rank,
+                 number = excluded.number, text = excluded.text
+             WHERE (old.regular, old.rank, old.number, old.text)
+                 IS DISTINCT FROM (excluded.regular, excluded.rank, excluded.number, excluded.text)
+         )"
+    )
+}
+
+/// How many documents are taken into an index at once. Said in the statement for the same reason.
+pub(crate) const FILLED_AT_ONCE: usize = 500;
+
+/// Takes the next documents into an index, passing over those that somebody is writing: whoever writes keeps the index. So
+/// it waits for nobody. $1 the app, $2 the index.
+pub(super) fn docs_index_fill() -> String {
+    let key = KEY.replace("{form}", "found.form");
+    format!(
+        "WITH i AS MATERIALIZED (SELECT * FROM {{s}}.docs_indexes WHERE app = $1 AND number = $2 AND state = 1),
+         found AS MATERIALIZED (
+             SELECT d.id, d.form FROM i CROSS JOIN LATERAL (
+                 SELECT id, form FROM {{s}}.docs WHERE app = $1 AND collection = i.collection AND id > i.done
+                 ORDER BY id LIMIT {FILLED_AT_ONCE} FOR KEY SHARE SKIP LOCKED
+             ) d
+         ), keys AS (
+             INSERT INTO {{s}}.docs_keys (app, index, id, regular, rank, number, text)
+             SELECT $1, $2, found.id, r.regular, k.rank, k.number, k.text FROM i, found {key}
+             ON CONFLICT DO NOTHING RETURNING 1
+         ), noted AS (
+             UPDATE {{s}}.docs_indexes u SET documents = u.documents + (SELECT count(*) FROM keys),
+                 done = coalesce((SELECT id FROM found ORDER BY id DESC LIMIT 1), u.done)
+             WHERE u.app = $1 AND u.number = $2 AND u.state = 1
+         ) SELECT count(*) FROM found"
+    )
+}
+
 /// The document as it was, locked.
 const DOCS_OLD: &str = "old AS MATERIALIZED (
     SELECT data, version FROM {s}.docs WHERE app = $1 AND collection = $2 AND id = $3 FOR UPDATE
@@ -139,42 +324,45 @@ const DOCS_OLD: &str = "old AS MATERIALIZED (
 /// What a write to a document came to, or why it did not take place.
 const DOCS_TOLD: &str = "
 SELECT put.version IS NOT NULL AS written, put.version, put.created_at, put.updated_at, EXISTS (SELECT 1 FROM fired) AS fired,
-       old.version AS found, {fresh} AS fresh
+       old.version AS found, {fresh} AS fresh, {is_bare} AS bare
 FROM (VALUES (1)) AS one LEFT JOIN old ON true LEFT JOIN put ON true";
 
 /// $14 the data, $15 its form.
-pub(super) fn docs_create() -> String {
-    let fired = docs_fired("create", "$14", "'null'");
-    format!(
+pub(super) fn docs_create(kept: Kept) -> String {
+    let (keys, fired) = (kept.keys(docs_keys), docs_fired("create", "$14", "'null'"));
+    kept.fill(&format!(
         "WITH put AS (
              INSERT INTO {{s}}.docs (app, collection, id, data, form, version, created_at, updated_at)
-             SELECT $1, $2, $3, $14::text, $15::text::jsonb, 1, statement_timestamp(), statement_timestamp() WHERE {{fresh}}
+             SELECT $1, $2, $3, $14::text, $15::text::jsonb, 1, statement_timestamp(), statement_timestamp() WHERE {{fresh}} {{if_bare}}
              RETURNING version, created_at, updated_at
-         ), old AS (SELECT NULL::bigint AS version WHERE false), {fired} {DOCS_TOLD}"
-    )
+         ), old AS (SELECT NULL::bigint AS version WHERE false), {keys}{fired} {DOCS_TOLD}"
+    ))
 }
 
 /// $14 the data, $15 its form, $16 the version it must have.
-pub(super) fn docs_update() -> String {
-    let fired = docs_fired("update", "$14", "old.data");
-    format!(
+pub(super) fn docs_update(kept: Kept) -> String {
+    let (keys, fired) = (kept.keys(docs_keys), docs_fired("update", "$14", "old.data"));
+    kept.fill(&format!(
         "WITH {DOCS_OLD}, put AS (
              UPDATE {{s}}.docs SET data = $14::text, form = $15::text::jsonb, version = old.version + 1,
                  updated_at = greatest(statement_timestamp(), docs.updated_at)
-             FROM old WHERE app = $1 AND collection = $2 AND id = $3 AND ($16::bigint IS NULL OR old.version = $16) AND {{fresh}}
+             FROM old WHERE app = $1 AND collection = $2 AND id = $3 AND ($16::bigint IS NULL OR old.version = $16) AND {{fresh}} {{if_bare}}
              RETURNING docs.version, created_at, updated_at
-         ), {fired} {DOCS_TOLD}"
-    )
+         ), {keys}{fired} {DOCS_TOLD}"
+    ))
 }
 
 /// $14 the version it must have.
 pub(super) fn docs_delete() -> String {
     let fired = docs_fired("delete", "'null'", "old.data");
-    format!(
+    Kept::All.fill(&format!(
         "WITH {DOCS_OLD}, put AS (
              DELETE FROM {{s}}.docs USING old
              WHERE app = $1 AND collection = $2 AND id = $3 AND ($14::bigint IS NULL OR old.version = $14) AND {{fresh}}
              RETURNING docs.version, created_at, updated_at
+         ), keys AS (
+             DELETE FROM {{s}}.docs_keys k USING put, {{s}}.docs_indexes i
+             WHERE i.app = $1 AND i.collection = $2 AND i.state < 4 AND k.app = $1 AND k.index = i.number AND k.id = $3
          ), {fired} {DOCS_TOLD}"
-    )
+    ))
 }

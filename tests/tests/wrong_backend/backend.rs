@@ -9,7 +9,7 @@ use picloud_core::execution::ExecutionStore;
 use picloud_core::files::FilesService;
 use picloud_core::kv::KvService;
 use picloud_core::outbox::Outbox;
-use picloud_core::pubsub::PubsubService;
+use picloud_core::pubsub::{Broadcast, PubsubService};
 use picloud_core::queue::QueueService;
 use picloud_core::secrets::SecretStore;
 use picloud_core::{Backend, Clock, Result, Transaction, async_trait};
@@ -21,7 +21,7 @@ use crate::executions::WrongExecutions;
 use crate::files::WrongFiles;
 use crate::kv::WrongKv;
 use crate::outbox::WrongOutbox;
-use crate::pubsub::WrongPubsub;
+use crate::pubsub::{WrongBroadcast, WrongPubsub};
 use crate::queue::WrongQueue;
 use crate::secrets::WrongSecrets;
 use crate::transaction::WrongTransactions;
@@ -63,6 +63,7 @@ struct WrongBackend {
     pubsub: Arc<WrongPubsub>,
     queue: Arc<WrongQueue>,
     secrets: Arc<WrongSecrets>,
+    broadcast: Arc<WrongBroadcast>,
     catalog: Arc<WrongCatalog>,
     outbox: Arc<WrongOutbox>,
     executions: Arc<WrongExecutions>,
@@ -118,6 +119,7 @@ impl WrongBackend {
         let pubsub = Arc::new(WrongPubsub::new(memory.clone(), in_pubsub));
         let queue = Arc::new(WrongQueue::new(memory.clone(), in_queue));
         WrongBackend {
+            broadcast: Arc::new(WrongBroadcast::new(memory.clone(), in_pubsub)),
             catalog: Arc::new(WrongCatalog::new(memory.catalog(), in_catalog)),
             outbox: Arc::new(WrongOutbox::new(&memory, in_outbox)),
             secrets: Arc::new(WrongSecrets::new(memory.secrets(), in_secrets)),
@@ -169,6 +171,10 @@ impl Backend for WrongBackend {
 
     fn secrets(&self) -> Arc<dyn SecretStore> {
         self.secrets.clone()
+    }
+
+    fn broadcast(&self) -> Arc<dyn Broadcast> {
+        self.broadcast.clone()
     }
 
     fn outbox(&self) -> Arc<dyn Outbox> {

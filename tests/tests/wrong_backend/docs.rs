@@ -3,9 +3,12 @@
 mod wrong;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use picloud_core::docs::filter::Path;
 use picloud_core::docs::{
-    DocData, DocId, DocsError, DocsService, DocsServiceExt, Document, Filter, Patch, Query, WriteOptions,
+    DocData, DocId, DocsError, DocsIndex, DocsService, DocsServiceExt, Document, Filter, Patch, Query,
+    WriteOptions,
 };
 use picloud_core::outbox::Fanout;
 use picloud_core::page::{Cursor, Page};
@@ -17,16 +20,20 @@ pub(crate) use wrong::Wrong;
 pub(crate) struct WrongDocs {
     wrong: Option<Wrong>,
     inner: Arc<dyn DocsService>,
+    /// An index was declared.
+    declared: AtomicBool,
+    /// And then something was written.
+    written: AtomicBool,
 }
 
 impl WrongDocs {
     pub(crate) fn new(inner: Arc<dyn DocsService>, wrong: Option<Wrong>) -> Self {
-        WrongDocs { wrong, inner }
+        WrongDocs { wrong, inner, declared: AtomicBool::new(false), written: AtomicBool::new(false) }
     }
 
     /// The service inside a transaction, wrong in the same way.
     pub(crate) fn inside(&self, inner: Arc<dyn DocsService>) -> Self {
-        WrongDocs { wrong: self.wrong, inner }
+        WrongDocs::new(inner, self.wrong)
     }
 
     fn is(&self, wrong: Wrong) -> bool {
@@ -92,6 +99,7 @@ impl DocsService for WrongDocs {
         }
         let (cx, collection) = &self.place(cx, collection);
         let answer = self.inner.create(cx, collection, data).await;
+        self.written.store(self.declared.load(Ordering::Acquire), Ordering::Release);
         if self.is_made_all_the_same(&answer) {
             return self.inner.create(&cx.with_fanout(Arc::default()), collection, data).await;
         }
@@ -209,7 +217,9 @@ impl DocsService for WrongDocs {
                 *document = self.inner.get(cx, collection, document.id).await?.unwrap_or(document.clone());
             }
         }
-        if self.is(Wrong::FindMissesTheFirst) && !page.items.is_empty() {
+        let indexed_badly = self.is(Wrong::IndexesMissTheFirst) && self.declared.load(Ordering::Acquire)
+            || self.is(Wrong::IndexesMissTheLastWrite) && self.written.load(Ordering::Acquire);
+        if (self.is(Wrong::FindMissesTheFirst) || indexed_badly) && !page.items.is_empty() {
             page.items.remove(0);
         }
         if self.is(Wrong::FindsInReverse) {
@@ -226,5 +236,35 @@ impl DocsService for WrongDocs {
         let (cx, collection) = &self.place(cx, collection);
         let count = self.inner.count(cx, collection, filter).await?;
         Ok(if self.is(Wrong::CountsOnePage) { count.min(100) } else { count })
+    }
+
+    async fn declare_index(&self, cx: &CallCx, collection: &CollectionName, path: &Path) -> Result<()> {
+        let answer = self.inner.declare_index(cx, collection, path).await;
+        if self.is(Wrong::AnyNumberOfIndexes) && answer.is_err() {
+            return Ok(());
+        }
+        self.declared.store(true, Ordering::Release);
+        answer
+    }
+
+    async fn drop_index(&self, cx: &CallCx, collection: &CollectionName, path: &Path) -> Result<bool> {
+        if self.is(Wrong::DroppedIndexesStay) {
+            return Ok(true);
+        }
+        self.inner.drop_index(cx, collection, path).await
+    }
+
+    async fn indexes(&self, cx: &CallCx, collection: &CollectionName) -> Result<Vec<DocsIndex>> {
+        let mut indexes = self.inner.indexes(cx, collection).await?;
+        if self.is(Wrong::IndexesAreListedInReverse) {
+            indexes.reverse();
+        }
+        if self.is(Wrong::IndexesAreForgotten) {
+            indexes.clear();
+        }
+        if self.is(Wrong::IndexesAreOfEveryone) && self.declared.load(Ordering::Acquire) {
+            indexes = vec![DocsIndex::new(Path::parse("n")?, true, 0)];
+        }
+        Ok(indexes)
     }
 }

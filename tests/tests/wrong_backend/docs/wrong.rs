@@ -49,6 +49,16 @@ wrongs! {
     TheLastPageHasACursor: the_last_page_has_no_cursor;
     CursorsAreNotChecked: a_cursor_of_another_query_is_refused an_altered_cursor_is_refused;
 
+    // Declared indexes.
+    IndexesAreListedInReverse: an_index_is_declared_once;
+    IndexesAreForgotten: an_index_is_declared_once an_index_becomes_complete an_index_is_of_its_collection_and_app
+        a_dropped_index_is_gone;
+    IndexesAreOfEveryone: an_index_is_of_its_collection_and_app;
+    DroppedIndexesStay: a_dropped_index_is_gone;
+    AnyNumberOfIndexes: too_many_indexes_are_refused;
+    IndexesMissTheFirst: an_index_changes_no_answer an_index_becomes_complete;
+    IndexesMissTheLastWrite: what_is_written_after_an_index_was_declared_is_found;
+
     // Isolation.
     AppsAreOne: documents_of_other_apps_are_not_seen documents_of_other_apps_cannot_be_changed;
     CollectionsAreOne: documents_of_other_collections_are_not_seen
