@@ -93,7 +93,7 @@ fn main() {
         return;
     }
     let mut table = Table::default();
-    let groups: [(&str, Group); 7] = [
+    let groups: [(&str, Group); 8] = [
         ("waiting", waiting::run),
         ("hello", hello::run),
         ("json", json::run),

@@ -223,4 +223,12 @@ pub(crate) fn module(files: Files) -> ScriptModule {
                 })))
             },
         )
+        .about("collection", "A collection of files of this app; it exists as soon as a file is in it. Throws `collection.invalid_name`.")
+        .about("create", "Stores a file; answers `#{ id, name, content_type, size, sha256, metadata, created_at, updated_at }`. `data` is a string or a blob; `metadata`, a map of yours, may be left out. Throws `files.missing_field`, `files.unknown_field`, `files.invalid_name`, `files.invalid_content_type`, `files.invalid_metadata`, `files.too_large` above 10 MiB.")
+        .about("head", "The same of a file that is there, or `()`.")
+        .about("get", "The bytes as a blob, or `()`. Throws `files.corrupted` rather than answer wrong bytes.")
+        .about("update", "Replaces what is given and keeps the rest; answers as `create`. Throws `files.not_found`, and as `create`.")
+        .about("delete", "Removes the file; answers whether there was one.")
+        .about("list", "All files, page by page, in the order of their ids. Throws `files.invalid_cursor`.")
+        .about("serve", "An answer that the server fills with the bytes, or `()` for a missing file: `serve(id) ?? #{ statusCode: 404 }` is a whole script. With `etag`, `last-modified` and ranges. Browsers save the file; `#{ inline: true }` lets them show it.")
 }

@@ -99,7 +99,7 @@ pub(crate) fn module(http: Arc<dyn HttpService>) -> ScriptModule {
         )
     });
     let with_body = [("post", Method::POST), ("put", Method::PUT), ("patch", Method::PATCH)];
-    with_body.into_iter().fold(module, |module, (name, method)| {
+    let module = with_body.into_iter().fold(module, |module, (name, method)| {
         let http = http.clone();
         module.async_function(
             &format!("{name}(url: string, body: any, options?: #{{ headers, query, timeout_ms, max_redirects }}) -> #{{ status, headers, body, body_raw }}"),
@@ -107,7 +107,15 @@ pub(crate) fn module(http: Arc<dyn HttpService>) -> ScriptModule {
                 send(http.clone(), cx, method.clone(), url, body, options)
             },
         )
-    })
+    });
+    module
+        .about("get", "Asks for a URL. Answers `#{ status, headers, body, body_raw }`, whatever the status; `body` is parsed by its type. `options` may have `headers`, `query` (a map), `timeout_ms`, `max_redirects` (5 at most). Throws, when there is no answer, `http.not_enabled`, `http.invalid_url`, `http.address_refused` (what is not on the public internet), `http.host_not_allowed`, `http.name_not_found`, `http.connect_failed`, `http.timeout`, `http.response_too_large`, …")
+        .about("head", "As `get`, with this method.")
+        .about("delete", "As `get`, with this method.")
+        .about("options", "As `get`, with this method.")
+        .about("post", "Sends `body`: a map, array, number or bool as JSON, a string as text, a blob as bytes, `()` as nothing. Answers `#{ status, headers, body, body_raw }`, whatever the status; `body` is parsed by its type. `options` may have `headers`, `query` (a map), `timeout_ms`, `max_redirects` (5 at most). Throws as `get`, and `http.request_too_large`.")
+        .about("put", "As `post`, with this method.")
+        .about("patch", "As `post`, with this method.")
 }
 
 async fn send(

@@ -55,4 +55,6 @@ pub(crate) fn module(pubsub: Arc<dyn PubsubService>, broadcast: Arc<dyn Broadcas
             },
         )
         .about("publish_durable", "Stores a message of up to 1 MiB for every script with a matching `//! on pubsub`; answers how many these are. A topic has parts with dots between. Throws `pubsub.invalid_topic`, `pubsub.message_too_large`.")
+        .about("publish_ephemeral", "Sends a message of up to 64 KiB to whoever listens just now, on any node, at most once; nothing is stored and no handler runs. Throws `pubsub.invalid_topic`, `pubsub.message_too_large`, `pubsub.overloaded`.")
+        .about("stream", "As the answer of a route, or the `body` of one: lets the caller hear what `publish_ephemeral` publishes under a topic, a pattern (`chat.*`, `*`) or an array of them, as server-sent events: `event` is the topic, `data` the message as JSON. The script is over then. Throws `pubsub.invalid_pattern`, `pubsub.invalid_stream`.")
 }

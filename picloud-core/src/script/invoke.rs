@@ -127,4 +127,5 @@ pub(crate) fn module(invoker: Arc<Invoker>) -> ScriptModule {
                 }
             },
         )
+        .about("invoke", "Runs another script of the app, with `payload` as its `ctx.request.body`, and answers its answer. It runs on what the caller has left: deadline, operations, memory. Throws `scripts.not_found`, `scripts.is_module`, `scripts.depth_exceeded` (more than eight wait for each other), `scripts.overloaded`, and `scripts.failed` with `class` and `execution_id` of the one that failed.")
 }

@@ -24,4 +24,8 @@ pub(crate) fn module(secrets: Arc<dyn SecretsService>) -> ScriptModule {
         )
         .function("Secret.to_string() -> string", |_cx: CallCx, This(secret): This<Secret>| secret.to_string())
         .function("Secret.to_debug() -> string", |_cx: CallCx, This(secret): This<Secret>| secret.to_string())
+        .about("get", "A secret that the host has set for this app. It can be the value of a header of `http::…`, to the hosts that it is bound to, the key of `crypto::hmac_sha256`, and either side of `crypto::equals`, and nothing else. Throws `secrets.not_found`, `secrets.invalid_name`, `secrets.not_enabled`.")
+        .about("with_prefix", "The same secret with text before it: `secrets::get(\"mail\").with_prefix(\"Bearer \")`. Throws `secrets.prefix_too_long`.")
+        .about("to_string", "Its name, not its value.")
+        .about("to_debug", "Its name, not its value.")
 }
