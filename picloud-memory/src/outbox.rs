@@ -132,7 +132,7 @@ impl Rows {
     }
 
     fn promote(&mut self, apps: &BTreeMap<AppId, App>, now: Timestamp) -> usize {
-        let mut consumers: BTreeMap<(AppId, Option<TriggerId>), Vec<(&Stored, &Queued)>> = BTreeMap::new();
+        let mut consumers: BTreeMap<_, Vec<(&Stored, &Queued)>> = BTreeMap::new();
         for stored in self.rows.values() {
             if let Some(queued) = &stored.queued {
                 consumers.entry((stored.row.app, stored.row.trigger)).or_default().push((stored, queued));
