@@ -229,8 +229,9 @@ mod tests {
     const FIRST: &str = "e86d7efc6752e1ff8ec133eacfe695fbfcced788ed8042c150e22811ecd081b3";
 
     #[test]
-    fn versions_grow() {
-        assert!(MIGRATIONS.is_sorted_by(|one, two| one.version < two.version));
+    fn versions_grow_by_one() {
+        let versions: Vec<_> = MIGRATIONS.iter().map(|migration| migration.version).collect();
+        assert_eq!(versions, (1..=latest()).collect::<Vec<_>>());
     }
 
     #[test]
