@@ -170,7 +170,7 @@ async fn messages_of_other_keys_do_not_wait(world: World) -> Result<()> {
 }
 
 async fn the_first_of_a_key_goes_first_whatever_its_priority(world: World) -> Result<()> {
-    let queue = Queue::new(world, 10).await?;
+    let queue = Queue::new(world, 1).await?;
     let first = queue.send("1", &key("a")?.priority(Priority::new(-1)?)).await?;
     let second = queue.send("1", &key("a")?.priority(Priority::new(100)?)).await?;
     assert_eq!(queue.drain().await?, [first, second]);
