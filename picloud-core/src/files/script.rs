@@ -225,7 +225,7 @@ pub(crate) fn module(files: Files) -> ScriptModule {
         )
         .about("collection", "A collection of files of this app; it exists as soon as a file is in it. Throws `collection.invalid_name`.")
         .about("create", "Stores a file; answers `#{ id, name, content_type, size, sha256, metadata, created_at, updated_at }`. `data` is a string or a blob; `metadata`, a map of yours, may be left out. Throws `files.missing_field`, `files.unknown_field`, `files.invalid_name`, `files.invalid_content_type`, `files.invalid_metadata`, `files.too_large` above 10 MiB.")
-        .about("head", "The same of a file that is there, or `()`.")
+        .about("head", "The same of a file that is there, or `()`. Throws `files.invalid_id`, as all do that take an id.")
         .about("get", "The bytes as a blob, or `()`. Throws `files.corrupted` rather than answer wrong bytes.")
         .about("update", "Replaces what is given and keeps the rest; answers as `create`. Throws `files.not_found`, and as `create`.")
         .about("delete", "Removes the file; answers whether there was one.")
