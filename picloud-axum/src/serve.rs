@@ -26,6 +26,9 @@ use crate::events::UnderWay;
 /// How long to wait after the system refused a connection for want of descriptors or memory.
 const BREATH: Duration = Duration::from_millis(50);
 
+/// Most bytes of a connection that are buffered each way; also bounds the head of a request.
+const MAX_BUFFERED: usize = 64 * 1024;
+
 /// How long an answer may lie unread.
 #[cfg(target_os = "linux")]
 const UNREAD: Duration = Duration::from_secs(30);
@@ -209,6 +212,8 @@ impl Server {
                 }
             });
             let connection = http1::Builder::new()
+                // A client that reads slowly holds that much, besides what waits for it.
+                .max_buf_size(MAX_BUFFERED)
                 .timer(TokioTimer::new())
                 .header_read_timeout(header_timeout)
                 .serve_connection(TokioIo::new(stream), service);

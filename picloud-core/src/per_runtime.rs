@@ -46,12 +46,15 @@ impl<T: Send + Sync + 'static> PerRuntime<T> {
         // Not under the lock. Two calls on one runtime may both make one; the first stays.
         let made = Arc::new(make()?);
         let mut values = self.inner.values.write().unwrap_or_else(PoisonError::into_inner);
-        let value = values.entry(id).or_insert_with(|| {
-            let keeper = Keeper { inner: Arc::downgrade(&self.inner), runtime: id };
-            runtime.spawn(keep(keeper, self.closing.subscribe()));
-            made
-        });
-        Ok(value.clone())
+        if let Some(first) = values.get(&id) {
+            return Ok(first.clone());
+        }
+        values.insert(id, made.clone());
+        drop(values);
+        // Not under the lock either: a runtime that is ending drops the task at once, and with it the keeper, which takes it.
+        let keeper = Keeper { inner: Arc::downgrade(&self.inner), runtime: id };
+        runtime.spawn(keep(keeper, self.closing.subscribe()));
+        Ok(made)
     }
 
     /// Lets go of all of them.

@@ -268,6 +268,8 @@ async fn look(inner: &Inner, seen: &mut Option<Marks>) -> Result<bool> {
         for message in batch(row)? {
             live.listeners.hear(&Arc::new(message));
         }
+        // Many messages for many listeners take a while, and others are served on this thread.
+        tokio::task::yield_now().await;
     }
     if known.len() > MANY_NODES {
         let present: HashSet<_> = marks(inner).await?.into_keys().collect();

@@ -218,13 +218,13 @@ async fn each_night_reports_the_day_before_in_paris() {
     world.after(Duration::from_secs(30 * 60)).await;
     world.settle().await;
     world.post("/flows/visits", &json!(null)).await;
-    assert_eq!(world.value("reports", "2026-10-24").await.unwrap()["visits"], 3);
+    assert_eq!(world.value("visit-reports", "2026-10-24").await.unwrap()["visits"], 3);
 
     // The day has 25 hours.
     world.after(Duration::from_secs(24 * 3_600)).await;
-    assert_eq!(world.value("reports", "2026-10-25").await, None);
+    assert_eq!(world.value("visit-reports", "2026-10-25").await, None);
     world.after(Duration::from_secs(3_600)).await;
-    assert_eq!(world.value("reports", "2026-10-25").await.unwrap()["visits"], 1);
+    assert_eq!(world.value("visit-reports", "2026-10-25").await.unwrap()["visits"], 1);
     let told = body(&world.get("/flows/reports").await);
     let days: Vec<_> =
         told.as_array().unwrap().iter().map(|report| report["key"].as_str().unwrap()).collect();

@@ -18,11 +18,15 @@ const BATCH: usize = 1_000;
 /// # Errors
 /// Those of both stores. Nothing that is named is removed, whatever fails.
 pub async fn sweep(records: &dyn FilesService, blobs: &dyn BlobStore, older_than: Duration) -> Result<u64> {
-    let mut removed = blobs.remove_unfinished(older_than).await?;
+    let mut failed = None;
+    let mut removed = blobs.remove_unfinished(older_than).await.unwrap_or_else(|error| {
+        failed = Some(error);
+        0
+    });
     let mut after = None;
     loop {
         let batch = blobs.list(after, BATCH).await?;
-        let Some(last) = batch.last() else { return Ok(removed) };
+        let Some(last) = batch.last() else { return failed.map_or(Ok(removed), Err) };
         after = Some(last.id);
         let old = batch.iter().filter(|blob| blob.age >= older_than);
         let old: Vec<BlobId> = old.map(|blob| blob.id).collect();
@@ -31,7 +35,11 @@ pub async fn sweep(records: &dyn FilesService, blobs: &dyn BlobStore, older_than
         }
         let used: HashSet<BlobId> = records.in_use(&old).await?.into_iter().collect();
         for orphan in old.iter().filter(|id| !used.contains(id)) {
-            removed += u64::from(blobs.delete(*orphan).await?);
+            // One that cannot be removed does not keep the others.
+            match blobs.delete(*orphan).await {
+                Ok(was_there) => removed += u64::from(was_there),
+                Err(error) => drop(failed.get_or_insert(error)),
+            }
         }
     }
 }

@@ -220,6 +220,8 @@ fn at_once<T>(cx: &CallCx, call: Call, answer: impl FnOnce() -> Result<T>) -> Re
 fn told<T>(cx: &CallCx, call: Call, answer: Result<T>) -> Result<T> {
     if let Err(error) = &answer
         && matches!(error.kind(), ErrorKind::Internal | ErrorKind::Unavailable)
+        // A script that publishes too fast is no failure of ours, and could say so a hundred thousand times.
+        && error.code() != "pubsub.overloaded"
     {
         // What went wrong inside is for the operator; a script sees code and message.
         tracing::error!(call = call.name, app = %cx.app(), error = ?error, "a service call failed");

@@ -12,14 +12,26 @@ use crate::AppId;
 #[derive(Debug)]
 pub(super) struct Usage {
     requests: Mutex<HashMap<AppId, usize>>,
-    buffered: Mutex<usize>,
+    buffered: Mutex<Buffered>,
     max_requests: usize,
     max_buffered: usize,
 }
 
+/// Bytes of answers, in all and by app.
+#[derive(Debug, Default)]
+struct Buffered {
+    all: usize,
+    apps: HashMap<AppId, usize>,
+}
+
+/// What one app may use of the memory for answers: a quarter, but no less than one answer needs.
+fn share_of(max_buffered: usize) -> usize {
+    (max_buffered / 4).max(10 * 1024 * 1024)
+}
+
 impl Usage {
     pub(super) fn new(max_requests: usize, max_buffered: usize) -> Self {
-        Usage { requests: Mutex::default(), buffered: Mutex::new(0), max_requests, max_buffered }
+        Usage { requests: Mutex::default(), buffered: Mutex::default(), max_requests, max_buffered }
     }
 
     /// A place for a request of `app`, until it is dropped.
@@ -44,7 +56,7 @@ pub(super) struct Place {
 impl Place {
     /// An empty buffer for at most `max` bytes of an answer.
     pub(super) fn buffer(&self, max: usize) -> Buffer {
-        Buffer { usage: self.usage.clone(), bytes: Vec::new(), max }
+        Buffer { usage: self.usage.clone(), app: self.app, bytes: Vec::new(), max }
     }
 }
 
@@ -64,6 +76,7 @@ impl Drop for Place {
 #[derive(Debug)]
 pub(super) struct Buffer {
     usage: Arc<Usage>,
+    app: AppId,
     bytes: Vec<u8>,
     max: usize,
 }
@@ -75,10 +88,13 @@ impl Buffer {
             return Err(HttpError::ResponseTooLarge(self.max));
         }
         let mut buffered = self.usage.buffered.lock().unwrap_or_else(PoisonError::into_inner);
-        if *buffered + piece.len() > self.usage.max_buffered {
+        let max = self.usage.max_buffered;
+        let of_app = buffered.apps.get(&self.app).copied().unwrap_or_default() + piece.len();
+        if buffered.all + piece.len() > max || of_app > share_of(max) {
             return Err(HttpError::TooManyRequests);
         }
-        *buffered += piece.len();
+        buffered.all += piece.len();
+        buffered.apps.insert(self.app, of_app);
         drop(buffered);
         self.bytes.extend_from_slice(piece);
         Ok(())
@@ -92,7 +108,14 @@ impl Buffer {
     }
 
     fn release(&self, count: usize) {
-        *self.usage.buffered.lock().unwrap_or_else(PoisonError::into_inner) -= count;
+        let mut buffered = self.usage.buffered.lock().unwrap_or_else(PoisonError::into_inner);
+        buffered.all -= count;
+        if let Some(of_app) = buffered.apps.get_mut(&self.app) {
+            *of_app -= count;
+            if *of_app == 0 {
+                buffered.apps.remove(&self.app);
+            }
+        }
     }
 }
 
@@ -130,6 +153,20 @@ mod tests {
         assert_eq!(one.finish(), "12345678");
         other.push(b"123").unwrap();
         drop(other);
-        assert_eq!(*usage.buffered.lock().unwrap(), 0);
+        let buffered = usage.buffered.lock().unwrap();
+        assert_eq!((buffered.all, buffered.apps.len()), (0, 0));
+    }
+
+    #[test]
+    fn one_app_does_not_get_all_of_the_memory() {
+        const MIB: usize = 1024 * 1024;
+        let usage = Arc::new(Usage::new(8, 64 * MIB));
+        let (one, other) = (usage.enter(AppId::new()).unwrap(), usage.enter(AppId::new()).unwrap());
+        let mut mine = one.buffer(64 * MIB);
+        mine.push(&vec![0; 16 * MIB]).unwrap();
+        assert_eq!(mine.push(&[0]).unwrap_err(), HttpError::TooManyRequests);
+        other.buffer(MIB).push(&[0]).unwrap();
+        drop(mine);
+        one.buffer(MIB).push(&[0]).unwrap();
     }
 }

@@ -68,6 +68,9 @@ impl Invoker {
     }
 }
 
+/// What an invocation costs its caller in operations, whatever becomes of it: an execution and a record of it are work, too.
+const PRICE: u64 = 1_000;
+
 fn too_deep(allowance: &Allowance) -> Error {
     Error::new(
         ErrorKind::Conflict,
@@ -84,7 +87,8 @@ impl IntoScript for Invoked {
     fn to_script(&self) -> Result<Dynamic> {
         let Invoked(outcome, name) = self;
         let outcome = outcome.as_ref().map_err(Clone::clone)?;
-        if let Some(Verdict::Stop) = fiber::current(|run| run.budget.use_up(outcome.operations)) {
+        let used = outcome.operations.saturating_add(PRICE);
+        if let Some(Verdict::Stop) = fiber::current(|run| run.budget.use_up(used)) {
             // Of no account: the execution ends.
             return Err(Error::new(ErrorKind::Cancelled, "cancelled", "the execution is ending"));
         }

@@ -285,7 +285,16 @@ fn narrow(filter: &Filter, path: &Path, least: &mut Option<Key>, greatest: &mut 
 /// Fills declared indexes, until the end.
 pub(crate) async fn fill(inner: &Inner) {
     loop {
-        while let Ok(true) = fill_next(inner).await {}
+        loop {
+            match fill_next(inner).await {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) => {
+                    tracing::warn!(%error, "a declared index could not be filled further; trying again");
+                    break;
+                }
+            }
+        }
         tokio::select! {
             () = inner.indexes.declared.notified() => {}
             () = tokio::time::sleep(jittered(LOOK)) => {}
