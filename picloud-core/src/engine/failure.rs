@@ -115,7 +115,7 @@ fn of_inner(inner: &EvalAltResult, at: Option<Position>, limits: &Limits) -> Fai
             Failure { position: at, ..Failure::new(FailureClass::Runtime, thrown_text(value)) }
         }
         // The commonest mistake: something that is not there, such as a misspelt name one step before.
-        E::ErrorDotExpr(text, _) if text.ends_with("is not registered for type '()'") => {
+        E::ErrorDotExpr(text, _) if text.contains("is not registered for type '()'") => {
             let property = text.split('\'').nth(1).unwrap_or_default();
             let message = format!("there is no `{property}` in (): what stands before it has no value");
             Failure { position: at, ..Failure::new(FailureClass::Runtime, message) }
