@@ -231,6 +231,24 @@ async fn each_night_reports_the_day_before_in_paris() {
     assert!(days.ends_with(&["2026-10-24", "2026-10-25"]), "{days:?}");
 }
 
+#[tokio::test]
+async fn a_day_of_23_hours_is_reported_as_one() {
+    // A quarter before midnight in Paris, on the eve of the night whose clocks go forward: UTC is one hour behind.
+    let world = World::starting_at("2026-03-28T22:45:00Z", flow!("nightly")).await;
+    world.post("/flows/visits", &json!(null)).await;
+    world.after(Duration::from_secs(30 * 60)).await;
+    assert_eq!(world.value("reports", "2026-03-28").await.unwrap()["visits"], 1);
+    // The last minutes of the short day are of that day.
+    world.after(Duration::from_secs(22 * 3_600 + 44 * 60)).await;
+    for _ in 0..2 {
+        world.post("/flows/visits", &json!(null)).await;
+    }
+    world.after(Duration::from_secs(15 * 60)).await;
+    assert_eq!(world.value("reports", "2026-03-29").await, None);
+    world.after(Duration::from_secs(60)).await;
+    assert_eq!(world.value("reports", "2026-03-29").await.unwrap()["visits"], 2);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_in_stock_is_not_sold() {
     let world = Arc::new(World::with(flow!("order")).await);

@@ -139,6 +139,10 @@ async fn it_signs_and_compares() {
     let world = world().await;
     let plain = world.value(&format!("crypto::hmac_sha256(\"{VALUE}\", \"data\")")).await;
     assert_eq!(world.value(r#"crypto::hmac_sha256(secrets::get("key"), "data")"#).await, plain);
+    let told = world
+        .value(r#"try { crypto::hmac_sha256((), "data") } catch (problem) { return problem.message; }"#)
+        .await;
+    assert!(told.as_str().unwrap().contains("expected a string, a blob or a secret"), "{told}");
     let prefixed = world.value(&format!("crypto::hmac_sha256(\"AWS4{VALUE}\", \"data\")")).await;
     assert_eq!(
         world.value(r#"crypto::hmac_sha256(secrets::get("key").with_prefix("AWS4"), "data")"#).await,

@@ -22,10 +22,12 @@ pub(crate) fn welcome(folder: &Path, report: &DeployReport, address: SocketAddr,
     }
     let _ = writeln!(page, "  curl -i http://{address}/version");
     if report.triggers.iter().any(|trigger| trigger.change != Change::Removed) {
-        let _ = writeln!(
-            page,
-            "What fires when you write shows up here; with /hooks/broken in place of /hooks/ada, a dead letter."
-        );
+        let _ = write!(page, "What fires when you write shows up here");
+        // Only where there is the script that can be made to fail.
+        if report.routes.iter().any(|route| route.route.path == "/hooks/:source") {
+            let _ = write!(page, "; with /hooks/broken in place of /hooks/ada, a dead letter");
+        }
+        let _ = writeln!(page, ".");
     }
     let next = if watch {
         "Edit a script: it is live when you save it."

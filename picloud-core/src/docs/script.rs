@@ -113,7 +113,7 @@ pub(crate) fn module(docs: Arc<dyn DocsService>) -> ScriptModule {
         .about("update", "Replaces the data; answers the document. With `if_version` only if it still has that version. Throws `docs.not_found`, `docs.version_mismatch`.")
         .about("patch", "Changes parts of the data in one step: a merge patch (`()` removes a field), and the operators `$inc`, `$push`, `$pull` and `$unset`, each a map from path to value. Throws as `update`.")
         .about("delete", "Removes the document; answers whether there was one. With `if_version` only that version. Throws `docs.version_mismatch`.")
-        .about("find", "The documents that a query describes, at most its `$limit` (100, at most 1 000). A query is a map from dotted paths to values, or to operators: `$eq $ne $gt $gte $lt $lte $in $nin $exists $contains $starts_with $not`; beside paths stand `$and`, `$or`, `$sort` (a path, or a map or array of them, 1 or -1), `$limit`, `$cursor`, `$select`. Throws `docs.invalid_query`.")
+        .about("find", "The documents that a query describes, at most its `$limit` (100, at most 1 000). A query is a map from dotted paths in the data (not `id` or `created_at`) to values, or to operators: `$eq $ne $gt $gte $lt $lte $in $nin $exists $contains $starts_with $not`; beside paths stand `$and`, `$or`, `$sort` (a path, or a map or array of them, 1 or -1), `$limit`, `$cursor`, `$select`. Throws `docs.invalid_query`.")
         .about("find_page", "The same as a page: `items`, and a `cursor` to give as `$cursor`.")
         .about("find_one", "The first of them, or `()`.")
         .about("count", "How many documents fit; sorting and limits do not belong here.")

@@ -181,8 +181,10 @@ impl Toolbox {
             ));
         }
         let names = Names::of(source, self.sources());
-        let mut ast =
-            self.engine(limits, Reach::Strict).compile(source).map_err(|error| failure::of_parser(&error))?;
+        let mut ast = self
+            .engine(limits, Reach::Strict)
+            .compile(source)
+            .map_err(|error| failure::of_parser(source, &error))?;
         ast.clear_source();
         if kind == ScriptKind::Module {
             outline::check_module(&ast)?;

@@ -1,6 +1,6 @@
 //! The interpreter's errors as outcomes.
 
-use rhai::{AST, Dynamic, EvalAltResult, Map, ParseError};
+use rhai::{AST, Dynamic, EvalAltResult, Map, ParseError, ParseErrorType};
 
 use super::limits::Limits;
 use crate::execution::{Failure, FailureClass, LimitExceeded, Position};
@@ -21,11 +21,22 @@ pub(crate) fn thrown_response(error: &EvalAltResult) -> Option<Dynamic> {
 }
 
 /// A source that does not compile.
-pub(crate) fn of_parser(error: &ParseError) -> Failure {
-    Failure {
-        position: position(error.position()),
-        ..Failure::new(FailureClass::Compile, error.err_type().to_string())
+pub(crate) fn of_parser(source: &str, error: &ParseError) -> Failure {
+    let position = position(error.position());
+    let mut message = error.err_type().to_string();
+    if matches!(error.err_type(), ParseErrorType::MissingToken(token, _) if token == ";")
+        && position.is_some_and(|at| is_function(source, at))
+    {
+        message.push_str(": functions stand before the last expression, or after a ';'");
     }
+    Failure { position, ..Failure::new(FailureClass::Compile, message) }
+}
+
+/// Whether a function is declared at this place of a source.
+fn is_function(source: &str, at: Position) -> bool {
+    let line = at.line.checked_sub(1).and_then(|line| source.lines().nth(usize::try_from(line).ok()?));
+    let rest = line.map(|line| line.trim_start().trim_start_matches("private "));
+    rest.is_some_and(|rest| rest.starts_with("fn "))
 }
 
 /// A script that failed by itself. Stops (budget, deadline, cancellation) are told apart before. What failed in a module
@@ -102,6 +113,12 @@ fn of_inner(inner: &EvalAltResult, at: Option<Position>, limits: &Limits) -> Fai
         }
         E::ErrorRuntime(value, _) => {
             Failure { position: at, ..Failure::new(FailureClass::Runtime, thrown_text(value)) }
+        }
+        // The commonest mistake: something that is not there, such as a misspelt name one step before.
+        E::ErrorDotExpr(text, _) if text.contains("is not registered for type '()'") => {
+            let property = text.split('\'').nth(1).unwrap_or_default();
+            let message = format!("there is no `{property}` in (): what stands before it has no value");
+            Failure { position: at, ..Failure::new(FailureClass::Runtime, message) }
         }
         other => {
             let mut bare = other.to_string();

@@ -493,6 +493,13 @@ impl From<String> for Bytes {
 
 impl FromScript for Bytes {
     fn take(args: &mut Args<'_, '_>) -> Result<Self> {
+        Bytes::take_or_say(args, "a string or a blob")
+    }
+}
+
+impl Bytes {
+    /// The bytes of the next argument; `expected` is what the script is told that it may be.
+    fn take_or_say(args: &mut Args<'_, '_>, expected: &str) -> Result<Self> {
         let Some(value) = args.take() else { return Ok(Bytes(Held::Blob(Vec::new()))) };
         let held = match value.read_lock::<ImmutableString>() {
             Some(text) => Some(Ok(Held::Text(text.clone()))),
@@ -502,7 +509,7 @@ impl FromScript for Bytes {
             Some(held) => held.map(Bytes),
             None => {
                 let given = value.type_name().to_owned();
-                let error = format!("expected a string or a blob, not a value of type {given}");
+                let error = format!("expected {expected}, not a value of type {given}");
                 Err(args.mismatch(Error::invalid("invalid_argument", error)))
             }
         }
@@ -546,7 +553,7 @@ impl FromScript for Operand {
             return Ok(Operand::Secret(secret));
         }
         args.next -= 1;
-        Bytes::take(args).map(Operand::Bytes)
+        Bytes::take_or_say(args, "a string, a blob or a secret").map(Operand::Bytes)
     }
 }
 

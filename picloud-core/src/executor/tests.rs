@@ -329,6 +329,23 @@ async fn a_mistake_in_the_source_has_class_and_place() {
 }
 
 #[tokio::test]
+async fn mistakes_of_newcomers_are_told_with_what_would_be_right() {
+    let executor = executor();
+    for (source, told) in [
+        ("let x = 1;\nx\nfn f() { 1 }", "functions stand before the last expression"),
+        ("let x = 1;\nx\n  private fn f() { 1 }", "functions stand before the last expression"),
+        ("let a = #{};\na.b.c", "there is no `c` in ()"),
+        ("let a = #{};\na.b.c = 1;", "there is no `c` in ()"),
+    ] {
+        let failure = failure(&executor, source).await;
+        assert!(failure.message.contains(told), "{source}: {failure}");
+    }
+    // Of another statement nothing is said of functions.
+    let other = failure(&executor, "let x = 1\nlet fn_of = 2;").await;
+    assert!(!other.message.contains("functions"), "{other}");
+}
+
+#[tokio::test]
 async fn shutdown_ends_what_does_not_finish_in_time_and_joins_its_threads() {
     let mut limits = Limits::default();
     limits.max_operations = u64::MAX;

@@ -230,5 +230,5 @@ pub(crate) fn module(files: Files) -> ScriptModule {
         .about("update", "Replaces what is given and keeps the rest; answers as `create`. Throws `files.not_found`, and as `create`.")
         .about("delete", "Removes the file; answers whether there was one.")
         .about("list", "All files, page by page, in the order of their ids. Throws `files.invalid_cursor`.")
-        .about("serve", "An answer that the server fills with the bytes, or `()` for a missing file: `serve(id) ?? #{ statusCode: 404 }` is a whole script. With `etag`, `last-modified` and ranges. Browsers save the file; `#{ inline: true }` lets them show it.")
+        .about("serve", "An answer that the server fills with the bytes, or `()` for a missing file: `serve(id) ?? #{ statusCode: 404 }` is a whole script for ids that are UUIDs. With `etag`, `last-modified` and ranges. Browsers save the file; `#{ inline: true }` lets them show it.")
 }

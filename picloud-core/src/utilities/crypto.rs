@@ -51,7 +51,7 @@ pub(super) fn module() -> ScriptModule {
             Ok::<_, Error>(Uuid::to_string(&id))
         })
         .about("sha256", "The hash: `\"hex\"` (lower case, unless said otherwise), `\"base64\"` or `\"blob\"`. Throws `crypto.invalid_encoding`.")
-        .about("hmac_sha256", "The same of an HMAC: what a webhook is signed with.")
+        .about("hmac_sha256", "The same of an HMAC: what a webhook is signed with, over the bytes as they came: `ctx.request.body_raw`.")
         .about("equals", "Whether the bytes are the same, in a time that does not tell where they differ: for signatures and tokens.")
         .about("random_bytes", "Up to 1 024 random bytes. Throws `crypto.invalid_count`.")
         .about("uuid", "A random UUID (version 4).")
