@@ -218,13 +218,13 @@ async fn each_night_reports_the_day_before_in_paris() {
     world.after(Duration::from_secs(30 * 60)).await;
     world.settle().await;
     world.post("/flows/visits", &json!(null)).await;
-    assert_eq!(world.value("visit-reports", "2026-10-24").await.unwrap()["visits"], 3);
+    assert_eq!(world.value("flow-reports", "2026-10-24").await.unwrap()["visits"], 3);
 
     // The day has 25 hours.
     world.after(Duration::from_secs(24 * 3_600)).await;
-    assert_eq!(world.value("visit-reports", "2026-10-25").await, None);
+    assert_eq!(world.value("flow-reports", "2026-10-25").await, None);
     world.after(Duration::from_secs(3_600)).await;
-    assert_eq!(world.value("visit-reports", "2026-10-25").await.unwrap()["visits"], 1);
+    assert_eq!(world.value("flow-reports", "2026-10-25").await.unwrap()["visits"], 1);
     let told = body(&world.get("/flows/reports").await);
     let days: Vec<_> =
         told.as_array().unwrap().iter().map(|report| report["key"].as_str().unwrap()).collect();
@@ -237,16 +237,16 @@ async fn a_day_of_23_hours_is_reported_as_one() {
     let world = World::starting_at("2026-03-28T22:45:00Z", flow!("nightly")).await;
     world.post("/flows/visits", &json!(null)).await;
     world.after(Duration::from_secs(30 * 60)).await;
-    assert_eq!(world.value("reports", "2026-03-28").await.unwrap()["visits"], 1);
+    assert_eq!(world.value("flow-reports", "2026-03-28").await.unwrap()["visits"], 1);
     // The last minutes of the short day are of that day.
     world.after(Duration::from_secs(22 * 3_600 + 44 * 60)).await;
     for _ in 0..2 {
         world.post("/flows/visits", &json!(null)).await;
     }
     world.after(Duration::from_secs(15 * 60)).await;
-    assert_eq!(world.value("reports", "2026-03-29").await, None);
+    assert_eq!(world.value("flow-reports", "2026-03-29").await, None);
     world.after(Duration::from_secs(60)).await;
-    assert_eq!(world.value("reports", "2026-03-29").await.unwrap()["visits"], 2);
+    assert_eq!(world.value("flow-reports", "2026-03-29").await.unwrap()["visits"], 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
