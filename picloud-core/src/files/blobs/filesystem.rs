@@ -141,14 +141,13 @@ impl FilesystemBlobs {
             }
         }
         let shards = (0..=u8::MAX).map(|shard| self.shard(shard));
-        let mut is_new = false;
         for folder in shards.chain([self.root.join(UNFINISHED)]) {
             if !folder.is_dir() {
                 self.make_folder(&folder)?;
-                is_new = true;
             }
         }
-        if is_new { self.disk.sync_folder(&self.root) } else { Ok(()) }
+        // Also if all were there: whoever made them may have died, or be about to, before it did this.
+        self.disk.sync_folder(&self.root)
     }
 
     fn make_folder(&self, path: &Path) -> io::Result<()> {
