@@ -36,6 +36,7 @@
 //! | requests of scripts to other servers, and the guard on them | [`mod@http`], [`http::ssrf`] |
 //! | secrets that scripts use and cannot read | [`App::secrets`], [`secrets`] |
 //! | messages to whoever listens just now | [`App::subscribe`], [`pubsub::EventStream`] |
+//! | messages for one consumer | [`App::send`], [`queue::QueueService`] |
 //! | handling events, retries, dead letters | [`trigger`], [`outbox`], [`App::create_trigger`], [`App::dead_letters`] |
 //! | writes that commit together | [`App::transaction`] |
 //! | writing a backend | [`Backend`], [`catalog::Catalog`], and `conformance` behind the feature of that name |
@@ -43,7 +44,7 @@
 //! # What it does not do
 //!
 //! It has no storage (a backend brings it), no web server (`picloud-axum` does), and never reads the environment
-//! but in [`PicloudConfig::from_env`] and what it calls. Schedules and queues are not there yet.
+//! but in functions named `from_env`, which a host calls or not.
 //!
 //! # Features
 //!

@@ -255,7 +255,7 @@ fn dead_letter(line: &mut Line<'_>) -> Result<DeadLetterTrigger, Mistake> {
         if matches!(kind, EventKind::Unknown | EventKind::DeadLetter) {
             return Err(source.mistake(
                 "trigger.invalid_source",
-                format!("{:?} is not a kind of event that is given up; kv, docs, pubsub, queue, cron, http or * stands here", source.text),
+                format!("{:?} is not a kind of event that is given up; kv, docs, files, pubsub, queue, cron, http or * stands here", source.text),
             ));
         }
         letters.source = Some(kind);
