@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::kv::Key;
 use crate::trigger::{TriggerKind, TriggerRecord};
 use crate::{CollectionName, Error, Result};
 
@@ -26,9 +27,6 @@ pub const DEFAULT_CONCURRENCY: u32 = 100;
 
 /// Most messages that one execution handles.
 pub const MAX_BATCH: u32 = 100;
-
-/// Longest key, in bytes.
-const MAX_KEY_BYTES: usize = 512;
 
 /// The name of a queue: 1 to [`MAX_NAME_BYTES`](crate::MAX_NAME_BYTES) of `A-Z a-z 0-9 _ . : -`.
 ///
@@ -87,7 +85,7 @@ impl<'de> Deserialize<'de> for QueueName {
 
 /// What orders or deduplicates messages: 1 to 512 bytes without NUL.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct QueueKey(String);
+pub struct QueueKey(Key);
 
 impl QueueKey {
     /// Checks a key.
@@ -95,22 +93,14 @@ impl QueueKey {
     /// # Errors
     /// `queue.invalid_key` naming what is wrong with it.
     pub fn new(text: impl Into<String>) -> Result<Self> {
-        let text = text.into();
-        let wrong = if text.is_empty() {
-            "a key must not be empty".to_owned()
-        } else if text.len() > MAX_KEY_BYTES {
-            format!("a key has at most {MAX_KEY_BYTES} bytes, this one has {}", text.len())
-        } else if text.contains('\0') {
-            "a key must not contain a NUL character".to_owned()
-        } else {
-            return Ok(QueueKey(text));
-        };
-        Err(Error::invalid("queue.invalid_key", wrong))
+        Key::new(text)
+            .map(QueueKey)
+            .map_err(|error| Error::invalid("queue.invalid_key", error.message().to_owned()))
     }
 
     /// The text.
     pub fn as_str(&self) -> &str {
-        &self.0
+        self.0.as_str()
     }
 }
 
