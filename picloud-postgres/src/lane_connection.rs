@@ -60,8 +60,8 @@ impl LaneConnection {
         self.settled(answer).await
     }
 
-    /// The rows that a statement answers in the middle of a transaction that [`begin`](Self::begin) began; what
-    /// [`rows`](Self::rows) answers after it ends the transaction.
+    /// The rows that a statement answers in the middle of a transaction that [`begin`](Self::begin) began;
+    /// [`settled`](Self::settled) ends it.
     pub(crate) async fn rows_within(
         &mut self,
         query: Query<'static, Postgres, PgArguments>,

@@ -165,8 +165,8 @@ pub(crate) async fn promote(backend: &Inner, thoroughly: bool) -> Result<Promote
         match make_due(backend, &consumers, &freed, has_delayed).await {
             Ok((count, left)) => {
                 promoted.count = count;
-                promoted.again =
-                    if left { Some(SOON) } else { next_delay(backend).await?.map(|delay| delay.max(SOON)) };
+                // What else waits for its time is looked up by the next call, if there is anything left to ask about.
+                promoted.again = if left || has_delayed { Some(SOON) } else { delay };
             }
             Err(error) => {
                 restore(consumers, keys);
@@ -252,6 +252,6 @@ async fn make_due(
             break;
         }
     }
-    connection.rows(sql.queue_done.query()).await?;
+    connection.settled(Ok(())).await?;
     Ok((promoted, left))
 }

@@ -351,7 +351,6 @@ statements! {
     queue_delayed = DELAYED;
     queue_next_of_keys = NEXT_OF_KEYS;
     queue_promote = PROMOTE;
-    queue_done = "SELECT 1";
     /// As many looks into the primary key as there are rows to settle, which `ANY` asks for; so for the next two. Nothing is
     /// said of `state`, which follows from `worker`: or else planners take the index of what is with a worker, and read what
     /// has long been removed.
