@@ -21,7 +21,7 @@ use crate::backend::{Inner, WRITE_ATTEMPTS, contended, give_way};
 use crate::error::{is_contended, of_database};
 use crate::event_rows::EventRows;
 use crate::source::Source;
-use crate::sql::{Filtered, MOST_WALKED, Statement, Walk};
+use crate::sql::{EventStatement, Filtered, MOST_WALKED, Statement, Walk};
 use crate::time::Time;
 use jsonpath::Condition;
 
@@ -36,30 +36,35 @@ pub(crate) struct PostgresDocs {
     source: Source,
 }
 
+/// Version and times of what was written.
+type Written = (u64, Timestamp, Timestamp);
+
 /// What a statement that writes tells.
-struct Told {
-    /// Version and times, if something was written.
-    written: Option<(u64, Timestamp, Timestamp)>,
-    /// Rows were stored.
-    fired: bool,
-    /// The version that was there.
-    found: Option<u64>,
-    /// The app is at the revision that was expected.
-    fresh: bool,
-    /// The collection has no declared indexes, or they were kept.
-    bare: bool,
+enum Told {
+    Written {
+        written: Written,
+        /// Rows were stored.
+        fired: bool,
+    },
+    Not {
+        /// The version that was there.
+        found: Option<u64>,
+        /// The app is at the revision that was expected.
+        fresh: bool,
+        /// The collection has no declared indexes, or they were kept.
+        bare: bool,
+    },
 }
 
 impl Told {
     fn read(row: &PgRow) -> sqlx::Result<Self> {
-        let written = if row.try_get(0)? {
+        if row.try_get(0)? {
             let (created_at, updated_at): (Time, Time) = (row.try_get(2)?, row.try_get(3)?);
-            Some((row.try_get::<i64, _>(1)?.cast_unsigned(), created_at.0, updated_at.0))
-        } else {
-            None
-        };
+            let written = (row.try_get::<i64, _>(1)?.cast_unsigned(), created_at.0, updated_at.0);
+            return Ok(Told::Written { written, fired: row.try_get(4)? });
+        }
         let found = row.try_get::<Option<i64>, _>(5)?.map(i64::cast_unsigned);
-        Ok(Told { written, fired: row.try_get(4)?, found, fresh: row.try_get(6)?, bare: row.try_get(7)? })
+        Ok(Told::Not { found, fresh: row.try_get(6)?, bare: row.try_get(7)? })
     }
 }
 
@@ -79,11 +84,11 @@ fn document(row: &PgRow) -> Result<Document> {
 
 /// The statements of one kind of write.
 struct Statements<'a> {
-    /// Where nothing matches and there are no declared indexes.
-    quick: Option<&'a Statement>,
+    /// Where there are no declared indexes and nobody else writes: where nothing matches, and where something does.
+    quick: Option<(&'a Statement, &'a EventStatement)>,
     /// Where there are no declared indexes.
-    bare: &'a Statement,
-    indexed: &'a Statement,
+    bare: &'a EventStatement,
+    indexed: &'a EventStatement,
 }
 
 /// One document, about to be written.
@@ -110,23 +115,30 @@ impl PostgresDocs {
         op: DocsOp,
         statements: &Statements<'_>,
         bind: impl Fn(Bound) -> Bound,
-    ) -> Result<Option<(u64, Timestamp, Timestamp)>> {
+    ) -> Result<Option<Written>> {
         let events = EventRows::new(at.cx, &[op.as_str()]);
-        let name = Json::from_value(at.collection.as_str())?;
-        let begin = |statement: &Statement| {
-            let query = statement.query().bind(*at.cx.app().as_uuid()).bind(at.collection.to_string());
-            query.bind(*at.id.as_uuid())
+        // The payload around the data and what was there before.
+        let payload = [
+            format!("{{\"collection\":{},\"data\":", Json::from_value(at.collection.as_str())?),
+            format!(",\"id\":\"{}\",\"op\":\"{}\",\"prev_data\":", at.id, op.as_str()),
+        ];
+        let begin = |query: Bound| {
+            query.bind(*at.cx.app().as_uuid()).bind(at.collection.to_string()).bind(*at.id.as_uuid())
+        };
+        let with_events = |statement: &EventStatement| {
+            let [before, between] = payload.clone();
+            bind(events.bind(begin(events.query(statement))).bind(before).bind(between))
         };
         let mut indexed = self.backend.indexes.are_expected(at.cx, at.collection);
-        let mut quick = statements.quick.filter(|_| events.is_silent() && !indexed);
+        let mut quick = statements.quick.filter(|_| !indexed);
         for attempt in 0..WRITE_ATTEMPTS {
             let is_quick = quick.is_some();
             let query = match quick.take() {
-                Some(quick) => bind(begin(quick).bind(events.revision())),
-                None => {
-                    let statement = if indexed { statements.indexed } else { statements.bare };
-                    bind(events.bind(begin(statement)).bind(name.as_str().to_owned()))
+                Some((silent, _)) if events.is_silent() => {
+                    bind(begin(silent.query()).bind(events.revision()))
                 }
+                Some((_, quick)) => with_events(quick),
+                None => with_events(if indexed { statements.indexed } else { statements.bare }),
             };
             let rows = match self.backend.write_once(&self.source, query).await {
                 // The database gave way to another writer.
@@ -141,23 +153,27 @@ impl PostgresDocs {
                 continue;
             }
             let row = rows.first().ok_or_else(|| Error::internal("a write without an answer"))?;
-            let told = Told::read(row).map_err(of_database)?;
-            if told.fired {
-                self.source.note_fired(&self.backend);
-            }
-            match (told.written, told.found, at.if_version) {
-                (Some(written), _, _) => return Ok(Some(written)),
-                (None, Some(found), Some(expected)) if found != expected => {
+            let (found, fresh, bare) = match Told::read(row).map_err(of_database)? {
+                Told::Written { written, fired } => {
+                    if fired {
+                        self.source.note_fired(&self.backend);
+                    }
+                    return Ok(Some(written));
+                }
+                Told::Not { found, fresh, bare } => (found, fresh, bare),
+            };
+            match (found, at.if_version) {
+                (Some(found), Some(expected)) if found != expected => {
                     return Err(DocsError::VersionMismatch { id: at.id, expected, found }.into());
                 }
-                (None, None, _) if op != DocsOp::Create => return Ok(None),
-                (None, _, _) if !told.fresh => return Err(Fanout::stale()),
-                (None, _, _) if !told.bare => {
+                (None, _) if op != DocsOp::Create => return Ok(None),
+                _ if !fresh => return Err(Fanout::stale()),
+                _ if !bare => {
                     indexed = true;
                     self.backend.indexes.expect(at.cx, at.collection);
                 }
                 // The app was seen to be fresh a moment too late, or the document went meanwhile.
-                (None, _, _) => give_way(attempt).await,
+                _ => give_way(attempt).await,
             }
         }
         Err(contended("docs.contended", "document"))
@@ -167,7 +183,7 @@ impl PostgresDocs {
         let form = jsonpath::form(&jsonpath::scope(at.cx.app(), at.collection), data.json())?;
         let sql = &self.backend.sql;
         let statements = Statements {
-            quick: Some(&sql.docs_update_quick),
+            quick: Some((&sql.docs_update_silent, &sql.docs_update_quick)),
             bare: &sql.docs_update,
             indexed: &sql.docs_update_indexed,
         };
@@ -290,7 +306,7 @@ fn key(key: &picloud_core::docs::filter::SortKey) -> Result<(i32, String, String
 }
 
 impl At<'_> {
-    fn document(&self, data: &DocData, written: (u64, Timestamp, Timestamp)) -> Document {
+    fn document(&self, data: &DocData, written: Written) -> Document {
         let (version, created_at, updated_at) = written;
         Document { id: self.id, data: data.json().clone(), version, created_at, updated_at }
     }
@@ -304,7 +320,7 @@ impl DocsService for PostgresDocs {
         let bind = |query: Bound| query.bind(data.json().as_str().to_owned()).bind(form.clone());
         let sql = &self.backend.sql;
         let statements = Statements {
-            quick: Some(&sql.docs_create_quick),
+            quick: Some((&sql.docs_create_silent, &sql.docs_create_quick)),
             bare: &sql.docs_create,
             indexed: &sql.docs_create_indexed,
         };

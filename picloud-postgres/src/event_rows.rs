@@ -11,6 +11,7 @@ use crate::backend::Inner;
 use crate::error::of_database;
 use crate::fault::{self, Commit};
 use crate::source::Source;
+use crate::sql::EventStatement;
 
 /// Up to one row for each trigger, whatever the write turns out to be.
 pub(crate) struct EventRows {
@@ -77,7 +78,7 @@ impl EventRows {
         kind: EventKind,
         payload: &Json,
     ) -> Result<u64> {
-        let query = backend.sql.events_store.query().bind(*cx.app().as_uuid()).bind(kind.as_str());
+        let query = self.query(&backend.sql.events_store).bind(*cx.app().as_uuid()).bind(kind.as_str());
         let query = self.bind(query.bind(payload.as_str().to_owned()));
         let mut connection = source.acquire().await?;
         fault::point(Commit::Write, false);
@@ -95,20 +96,23 @@ impl EventRows {
         }
     }
 
-    /// $4 to $12.
+    /// The statement for as many rows as there are.
+    pub(crate) fn query(&self, statement: &EventStatement) -> Query<'static, Postgres, PgArguments> {
+        statement.for_rows(self.ids.len()).query()
+    }
+
+    /// $4 to $12 of what [`query`](Self::query) answers.
     pub(crate) fn bind(
         &self,
         query: Query<'static, Postgres, PgArguments>,
     ) -> Query<'static, Postgres, PgArguments> {
-        query
-            .bind(self.revision)
-            .bind(self.ids.clone())
-            .bind(self.ops.clone())
-            .bind(self.triggers.clone())
-            .bind(self.scripts.clone())
-            .bind(self.depth)
-            .bind(self.trace)
-            .bind(self.request)
-            .bind(self.parent)
+        let query = query.bind(self.revision);
+        let query = match (&self.ids[..], &self.ops[..], &self.triggers[..], &self.scripts[..]) {
+            ([id], [ops], [trigger], [script]) => query.bind(*id).bind(*ops).bind(*trigger).bind(*script),
+            (ids, ops, triggers, scripts) => {
+                query.bind(ids.to_vec()).bind(ops.to_vec()).bind(triggers.to_vec()).bind(scripts.to_vec())
+            }
+        };
+        query.bind(self.depth).bind(self.trace).bind(self.request).bind(self.parent)
     }
 }

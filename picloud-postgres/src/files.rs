@@ -17,7 +17,7 @@ use crate::backend::{Inner, WRITE_ATTEMPTS, contended, give_way};
 use crate::error::{is_contended, of_database};
 use crate::event_rows::EventRows;
 use crate::source::Source;
-use crate::sql::Statement;
+use crate::sql::EventStatement;
 use crate::time::Time;
 
 type Bound = sqlx::query::Query<'static, Postgres, PgArguments>;
@@ -74,12 +74,12 @@ impl PostgresFiles {
         &self,
         at: &At<'_>,
         event: &FilesEvent<'_>,
-        statement: &Statement,
+        statement: &EventStatement,
         bind: impl FnOnce(Bound) -> Bound,
     ) -> Result<bool> {
         let events = EventRows::new(at.cx, &[event.op.as_str()]);
-        let query = statement
-            .query()
+        let query = events
+            .query(statement)
             .bind(*at.cx.app().as_uuid())
             .bind(at.collection.to_string())
             .bind(*at.id.as_uuid());

@@ -15,7 +15,7 @@ use crate::backend::{Inner, WRITE_ATTEMPTS, contended, give_way};
 use crate::error::{is_contended, of_database};
 use crate::event_rows::EventRows;
 use crate::source::Source;
-use crate::sql::Statement;
+use crate::sql::{EventStatement, Statement};
 
 #[derive(Debug)]
 pub(crate) struct PostgresKv {
@@ -35,26 +35,26 @@ enum Written {
 }
 
 /// What a statement tells. The quick one tells nothing when it has written nothing.
-struct Told {
-    written: bool,
-    value: Option<String>,
-    /// Rows were stored.
-    fired: bool,
-    /// Whether the entry is such that it can be written.
-    code: String,
-    /// The app is at the revision that was expected.
-    fresh: bool,
+enum Told {
+    Written {
+        value: Option<String>,
+        /// Rows were stored.
+        fired: bool,
+    },
+    Not {
+        /// Whether the entry is such that it can be written.
+        code: String,
+        /// The app is at the revision that was expected.
+        fresh: bool,
+    },
 }
 
 impl Told {
     fn read(row: &PgRow) -> sqlx::Result<Self> {
-        Ok(Told {
-            written: row.try_get(0)?,
-            value: row.try_get(1)?,
-            fired: row.try_get(2)?,
-            code: row.try_get(3)?,
-            fresh: row.try_get(4)?,
-        })
+        if row.try_get(0)? {
+            return Ok(Told::Written { value: row.try_get(1)?, fired: row.try_get(2)? });
+        }
+        Ok(Told::Not { code: row.try_get(3)?, fresh: row.try_get(4)? })
     }
 }
 
@@ -98,20 +98,20 @@ impl PostgresKv {
         collection: &CollectionName,
         key: &Key,
         ops: &[&str],
-        [quick, sure]: [&Statement; 2],
+        [quick, sure]: [&EventStatement; 2],
         bind: impl Fn(Query<'static, Postgres, PgArguments>) -> Query<'static, Postgres, PgArguments>,
     ) -> Result<Written> {
         let events = EventRows::new(cx, ops);
-        let quoted = |text: &str| Json::from_value(text).map(|json| json.as_str().to_owned());
-        let (collection_json, key_json) = (quoted(collection.as_str())?, quoted(key.as_str())?);
+        // What the payload begins with: what happened is for the statement to see.
+        let (quoted, quoted_key) = (Json::from_value(collection.as_str())?, Json::from_value(key.as_str())?);
+        let begin = format!("{{\"collection\":{},\"key\":{},\"op\":\"", quoted.as_str(), quoted_key.as_str());
         for attempt in 0..WRITE_ATTEMPTS {
-            let query = if attempt == 0 { quick } else { sure }
-                .query()
+            let query = events
+                .query(if attempt == 0 { quick } else { sure })
                 .bind(*cx.app().as_uuid())
                 .bind(collection.to_string())
                 .bind(key.to_string());
-            let query = events.bind(query).bind(collection_json.clone()).bind(key_json.clone());
-            let query = bind(query);
+            let query = bind(events.bind(query).bind(begin.clone()));
             let rows = match self.backend.write_once(&self.source, query).await {
                 // The database gave way to another writer: the same as having been slower.
                 Err(error) if is_contended(&error) && matches!(self.source, Source::Lanes(_)) => {
@@ -126,20 +126,17 @@ impl PostgresKv {
                 }
                 return Err(Error::internal("a write without an answer"));
             };
-            let told = Told::read(row).map_err(of_database)?;
-            if told.written {
-                if told.fired {
-                    self.source.note_fired(&self.backend);
+            match Told::read(row).map_err(of_database)? {
+                Told::Written { value, fired } => {
+                    if fired {
+                        self.source.note_fired(&self.backend);
+                    }
+                    return Ok(Written::Done { value: value.unwrap_or_default() });
                 }
-                return Ok(Written::Done { value: told.value.unwrap_or_default() });
+                Told::Not { code, .. } if code != "done" => return Ok(Written::Not { code }),
+                Told::Not { fresh: false, .. } => return Err(Fanout::stale()),
+                Told::Not { .. } => give_way(attempt).await,
             }
-            if told.code != "done" {
-                return Ok(Written::Not { code: told.code });
-            }
-            if !told.fresh {
-                return Err(Fanout::stale());
-            }
-            give_way(attempt).await;
         }
         Err(contended("kv.contended", "key"))
     }

@@ -41,8 +41,8 @@ impl QueueService for PostgresQueue {
         let payload = QueueEvent { message, name: queue }.to_json();
         let rows = EventRows::new(cx, &[SEND]);
         for attempt in 0..WRITE_ATTEMPTS {
-            let query =
-                self.backend.sql.queue_send.query().bind(*cx.app().as_uuid()).bind(EventKind::Queue.as_str());
+            let query = rows.query(&self.backend.sql.queue_send);
+            let query = query.bind(*cx.app().as_uuid()).bind(EventKind::Queue.as_str());
             let query = rows.bind(query.bind(payload.as_str().to_owned()));
             let query = query.bind(micros(options.delay())).bind(options.priority.get());
             let query = query.bind(options.key.as_ref().map(|key| key.as_str().to_owned()));

@@ -6,7 +6,7 @@
 //! [schedules](super::schedule). The *promoter* makes messages of queues due.
 
 use std::future::Future;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
@@ -62,6 +62,9 @@ const AFTER_FAILURE: Duration = Duration::from_millis(500);
 
 /// How long the last settlements may take at the end.
 const DRAIN: Duration = Duration::from_secs(5);
+
+/// How often others are told of events, at most.
+const ANNOUNCE_EVERY: Duration = Duration::from_millis(1);
 
 /// A settlement on its way to the store.
 pub(super) struct Settled {
@@ -554,39 +557,42 @@ impl Dispatcher {
     /// Waits; answers whether the end came first.
     async fn rest_unless_over(&self, duration: Duration) -> bool {
         let mut over = self.over.subscribe();
-        let mut timer = pin!(self.clock.sleep(duration));
-        let mut ended = pin!(async { drop(over.wait_for(|over| *over).await) });
-        std::future::poll_fn(|cx| {
-            if ended.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(true);
-            }
-            timer.as_mut().poll(cx).map(|()| false)
-        })
-        .await
+        let ended = pin!(async { drop(over.wait_for(|over| *over).await) });
+        unless(ended, self.clock.sleep(duration)).await.is_none()
     }
 
     /// In a process that handles no events: tells the others of those that are written here.
     async fn announcer(self: Arc<Self>) {
         let mut stored = self.outbox.stored();
         let mut closing = self.closing.subscribe();
+        let mut ended = pin!(async { drop(closing.wait_for(|closing| *closing).await) });
         loop {
-            let more = {
-                let mut noticed = pin!(stored.changed());
-                let mut ended = pin!(async { drop(closing.wait_for(|closing| *closing).await) });
-                std::future::poll_fn(|cx| {
-                    if ended.as_mut().poll(cx).is_ready() {
-                        return Poll::Ready(false);
-                    }
-                    noticed.as_mut().poll(cx).map(|noticed| noticed.is_ok())
-                })
-                .await
-            };
-            if !more {
+            let noticed = unless(ended.as_mut(), stored.changed()).await;
+            if !matches!(noticed, Some(Ok(()))) {
                 return;
             }
             self.outbox.announce();
+            // One announcement stands for all that is written in a moment: no write needs to wake this one before.
+            if unless(ended.as_mut(), tokio::time::sleep(ANNOUNCE_EVERY)).await.is_none() {
+                return;
+            }
         }
     }
+}
+
+/// What `awaited` comes to; `None` if the end comes first.
+async fn unless<R>(
+    mut end: Pin<&mut impl Future<Output = ()>>,
+    awaited: impl Future<Output = R>,
+) -> Option<R> {
+    let mut awaited = pin!(awaited);
+    std::future::poll_fn(|cx| {
+        if end.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(None);
+        }
+        awaited.as_mut().poll(cx).map(Some)
+    })
+    .await
 }
 
 impl std::fmt::Debug for Dispatcher {

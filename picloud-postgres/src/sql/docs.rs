@@ -199,21 +199,18 @@ impl DocsSql {
     }
 }
 
-/// A write to a document: the rows of the outbox that `put` takes along. Where there is one, `old` has been locked, so it is
-/// what `put` replaces.
+/// A write to a document: the rows of the outbox that `put` takes along. Their payload is $13, the data, $14, what was there
+/// before, and a brace. `old` is what `put` replaces.
 const DOCS_FIRED: &str = r#"fired AS (
     INSERT INTO {s}.outbox (id, app, kind, trigger, script, payload, trigger_depth, trace, request, parent, occurred_at, run_at)
-    SELECT row.id, $1, 'docs', row.trigger, row.script,
-           '{"collection":' || $13 || ',"data":' || {data} || ',"id":"' || $3 || '","op":"{op}","prev_data":' || {prev} || '}',
-           $9, $10, $11, $12, now(), now()
-    FROM put {old}, unnest($5::uuid[], $6::smallint[], $7::uuid[], $8::uuid[]) AS row (id, ops, trigger, script)
-    WHERE row.ops <> 0
+    SELECT row.id, $1, 'docs', row.trigger, row.script, $13 || {data} || $14 || {prev} || '}', $9, $10, $11, $12, now(), now()
+    FROM put {old}, {rows}
     RETURNING 1
 )"#;
 
-fn docs_fired(op: &str, data: &str, prev: &str) -> String {
+fn docs_fired(data: &str, prev: &str) -> String {
     let old = if prev == "'null'" { "" } else { "CROSS JOIN old" };
-    DOCS_FIRED.replace("{op}", op).replace("{data}", data).replace("{prev}", prev).replace("{old}", old)
+    DOCS_FIRED.replace("{data}", data).replace("{prev}", prev).replace("{old}", old)
 }
 
 /// How a write keeps the declared indexes of its collection.
@@ -253,30 +250,59 @@ impl Kept {
 
 /// Writes that nothing matches, to a collection without declared indexes: nobody needs to know what was there before. $5 the
 /// data, $6 its form.
-pub(super) fn docs_create_quick() -> String {
+pub(super) fn docs_create_silent() -> String {
     Kept::Nothing.fill(&format!(
         "INSERT INTO {{s}}.docs (app, collection, id, data, form, version, created_at, updated_at)
          SELECT $1, $2, $3, $5::text, $6::text::jsonb, 1, statement_timestamp(), statement_timestamp() WHERE {{fresh}} {{if_bare}}
-         {QUICK_TOLD}"
+         RETURNING {QUICK_TOLD}, false AS fired"
     ))
 }
 
 /// The same. $7 the version it must have.
-pub(super) fn docs_update_quick() -> String {
+pub(super) fn docs_update_silent() -> String {
     Kept::Nothing.fill(&format!(
         "UPDATE {{s}}.docs SET data = $5::text, form = $6::text::jsonb, version = version + 1,
              updated_at = greatest(statement_timestamp(), updated_at)
          WHERE app = $1 AND collection = $2 AND id = $3 AND ($7::bigint IS NULL OR version = $7) AND {{fresh}} {{if_bare}}
-         {QUICK_TOLD}"
+         RETURNING {QUICK_TOLD}, false AS fired"
     ))
 }
 
 /// As much as a write tells that took place.
-const QUICK_TOLD: &str = "RETURNING true, version, created_at, updated_at, false, NULL::bigint AS found, true AS fresh, true AS bare";
+const QUICK_TOLD: &str = "true AS written, version, created_at, updated_at";
+
+/// Writes with events, to a collection without declared indexes, for when nobody else writes: without a lock, and without
+/// a word when nothing was written. $15 the data, $16 its form.
+pub(super) fn docs_create_quick() -> String {
+    let fired = docs_fired("$15", "'null'");
+    Kept::Nothing.fill(&format!(
+        "WITH put AS (
+             INSERT INTO {{s}}.docs (app, collection, id, data, form, version, created_at, updated_at)
+             SELECT $1, $2, $3, $15::text, $16::text::jsonb, 1, statement_timestamp(), statement_timestamp() WHERE {{fresh}} {{if_bare}}
+             RETURNING version, created_at, updated_at
+         ), {fired} SELECT {QUICK_TOLD}, EXISTS (SELECT 1 FROM fired) AS fired FROM put"
+    ))
+}
+
+/// The same. $17 the version it must have.
+pub(super) fn docs_update_quick() -> String {
+    let fired = docs_fired("$15", "old.data");
+    Kept::Nothing.fill(&format!(
+        "WITH old AS MATERIALIZED (
+             SELECT data, version FROM {{s}}.docs WHERE app = $1 AND collection = $2 AND id = $3
+         ), put AS (
+             UPDATE {{s}}.docs SET data = $15::text, form = $16::text::jsonb, version = old.version + 1,
+                 updated_at = greatest(statement_timestamp(), docs.updated_at)
+             FROM old WHERE app = $1 AND collection = $2 AND id = $3 AND docs.version = old.version
+             AND ($17::bigint IS NULL OR docs.version = $17) AND {{fresh}} {{if_bare}}
+             RETURNING docs.version, created_at, updated_at
+         ), {fired} SELECT {QUICK_TOLD}, EXISTS (SELECT 1 FROM fired) AS fired FROM put"
+    ))
+}
 
 /// The keys of what `put` wrote, for the declared indexes of the collection: mostly there are none.
 fn docs_keys() -> String {
-    let key = KEY.replace("{form}", "(SELECT $15::text::jsonb)");
+    let key = KEY.replace("{form}", "(SELECT $16::text::jsonb)");
     format!(
         "keys AS (
              INSERT INTO {{s}}.docs_keys AS old (app, index, id, regular, rank, number, text)
@@ -327,38 +353,38 @@ SELECT put.version IS NOT NULL AS written, put.version, put.created_at, put.upda
        old.version AS found, {fresh} AS fresh, {is_bare} AS bare
 FROM (VALUES (1)) AS one LEFT JOIN old ON true LEFT JOIN put ON true";
 
-/// $14 the data, $15 its form.
+/// $15 the data, $16 its form.
 pub(super) fn docs_create(kept: Kept) -> String {
-    let (keys, fired) = (kept.keys(docs_keys), docs_fired("create", "$14", "'null'"));
+    let (keys, fired) = (kept.keys(docs_keys), docs_fired("$15", "'null'"));
     kept.fill(&format!(
         "WITH put AS (
              INSERT INTO {{s}}.docs (app, collection, id, data, form, version, created_at, updated_at)
-             SELECT $1, $2, $3, $14::text, $15::text::jsonb, 1, statement_timestamp(), statement_timestamp() WHERE {{fresh}} {{if_bare}}
+             SELECT $1, $2, $3, $15::text, $16::text::jsonb, 1, statement_timestamp(), statement_timestamp() WHERE {{fresh}} {{if_bare}}
              RETURNING version, created_at, updated_at
          ), old AS (SELECT NULL::bigint AS version WHERE false), {keys}{fired} {DOCS_TOLD}"
     ))
 }
 
-/// $14 the data, $15 its form, $16 the version it must have.
+/// $15 the data, $16 its form, $17 the version it must have.
 pub(super) fn docs_update(kept: Kept) -> String {
-    let (keys, fired) = (kept.keys(docs_keys), docs_fired("update", "$14", "old.data"));
+    let (keys, fired) = (kept.keys(docs_keys), docs_fired("$15", "old.data"));
     kept.fill(&format!(
         "WITH {DOCS_OLD}, put AS (
-             UPDATE {{s}}.docs SET data = $14::text, form = $15::text::jsonb, version = old.version + 1,
+             UPDATE {{s}}.docs SET data = $15::text, form = $16::text::jsonb, version = old.version + 1,
                  updated_at = greatest(statement_timestamp(), docs.updated_at)
-             FROM old WHERE app = $1 AND collection = $2 AND id = $3 AND ($16::bigint IS NULL OR old.version = $16) AND {{fresh}} {{if_bare}}
+             FROM old WHERE app = $1 AND collection = $2 AND id = $3 AND ($17::bigint IS NULL OR old.version = $17) AND {{fresh}} {{if_bare}}
              RETURNING docs.version, created_at, updated_at
          ), {keys}{fired} {DOCS_TOLD}"
     ))
 }
 
-/// $14 the version it must have.
+/// $15 the version it must have.
 pub(super) fn docs_delete() -> String {
-    let fired = docs_fired("delete", "'null'", "old.data");
+    let fired = docs_fired("'null'", "old.data");
     Kept::All.fill(&format!(
         "WITH {DOCS_OLD}, put AS (
              DELETE FROM {{s}}.docs USING old
-             WHERE app = $1 AND collection = $2 AND id = $3 AND ($14::bigint IS NULL OR old.version = $14) AND {{fresh}}
+             WHERE app = $1 AND collection = $2 AND id = $3 AND ($15::bigint IS NULL OR old.version = $15) AND {{fresh}}
              RETURNING docs.version, created_at, updated_at
          ), keys AS (
              DELETE FROM {{s}}.docs_keys k USING put, {{s}}.docs_indexes i

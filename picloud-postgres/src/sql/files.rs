@@ -17,8 +17,7 @@ pub(super) const FILES_IN_USE: &str = "SELECT blob FROM {s}.files WHERE blob = A
 const FIRED: &str = "fired AS (
     INSERT INTO {s}.outbox (id, app, kind, trigger, script, payload, trigger_depth, trace, request, parent, occurred_at, run_at)
     SELECT row.id, $1, 'files', row.trigger, row.script, $13, $9, $10, $11, $12, now(), now()
-    FROM put, unnest($5::uuid[], $6::smallint[], $7::uuid[], $8::uuid[]) AS row (id, ops, trigger, script)
-    WHERE row.ops <> 0
+    FROM put, {rows}
     RETURNING 1
 )
 SELECT EXISTS (SELECT 1 FROM put) AS written, EXISTS (SELECT 1 FROM fired) AS fired, {fresh} AS fresh";

@@ -5,7 +5,7 @@
 /// the key that orders, $16 the one that deduplicates. Answers the id of what is stored, new or the one that has the key
 /// already; none when the one that has it was stored a moment ago, and is seen only by the next statement.
 pub(super) const SEND: &str = "WITH app AS MATERIALIZED (SELECT 1 WHERE {fresh}), row AS MATERIALIZED (
-                  SELECT * FROM unnest($5::uuid[], $6::smallint[], $7::uuid[], $8::uuid[]) AS row (id, ops, trigger, script) LIMIT 1
+                  SELECT * FROM {rows} LIMIT 1
               ), known AS MATERIALIZED (
                   SELECT o.id FROM row JOIN {s}.outbox o ON o.app = $1 AND o.trigger = row.trigger AND o.dedupe_key = $16::text
               ), sent AS (
