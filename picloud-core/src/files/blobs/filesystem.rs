@@ -223,7 +223,6 @@ struct Writing {
     target: PathBuf,
     /// `None` once nothing is left to be thrown away.
     file: Option<File>,
-    hash: Sha256,
     size: u64,
 }
 
@@ -234,7 +233,7 @@ impl Writing {
         let file =
             blobs.disk.create(&path).map_err(|error| failed("a file cannot be created", &path, error))?;
         let (disk, target) = (blobs.disk.clone(), blobs.path(id));
-        Ok(Writing { disk, id, path, target, file: Some(file), hash: Sha256::new(), size: 0 })
+        Ok(Writing { disk, id, path, target, file: Some(file), size: 0 })
     }
 
     fn write(&mut self, pieces: &[Bytes]) -> Result<()> {
@@ -243,14 +242,13 @@ impl Writing {
             self.disk
                 .write(&self.path, file, piece)
                 .map_err(|error| failed("a file cannot be written", &self.path, error))?;
-            self.hash.update(piece);
             self.size += piece.len() as u64;
         }
         Ok(())
     }
 
     /// Makes them last, and visible.
-    fn finish(mut self) -> Result<Content> {
+    fn finish(mut self) -> Result<(BlobId, u64)> {
         let Some(file) = &self.file else { return Err(Error::internal("finished twice")) };
         self.disk
             .sync(&self.path, file)
@@ -265,8 +263,7 @@ impl Writing {
             let _ = self.disk.remove(&self.target);
             return Err(failed("a folder cannot be synced", folder, error));
         }
-        let sha256 = Checksum(self.hash.finalize_reset().into());
-        Ok(Content { blob: self.id, size: self.size, sha256 })
+        Ok((self.id, self.size))
     }
 }
 
@@ -292,7 +289,7 @@ const GROUP_BYTES: usize = 4 * PIECE_BYTES;
 #[async_trait]
 impl BlobStore for FilesystemBlobs {
     async fn put(&self, source: &mut dyn ByteSource, max_bytes: u64) -> Result<Content> {
-        let mut writing: Option<Writing> = None;
+        let (mut writing, mut hash) = (None::<Writing>, Sha256::new());
         let (mut total, mut group, mut grouped) = (0_u64, Vec::new(), 0);
         let mut next = source.next().await?;
         loop {
@@ -311,14 +308,29 @@ impl BlobStore for FilesystemBlobs {
                 continue;
             }
             let (pieces, before, blobs) = (std::mem::take(&mut group), writing.take(), self.clone());
-            grouped = 0;
+            // Of many bytes the checksum takes as long as their way to the disk: both at once.
+            let hashing = if std::mem::take(&mut grouped) <= PIECE_BYTES {
+                pieces.iter().for_each(|piece| hash.update(piece));
+                None
+            } else {
+                let (mut hash, pieces) = (std::mem::take(&mut hash), pieces.clone());
+                let update = move || {
+                    pieces.iter().for_each(|piece| hash.update(piece));
+                    Ok(hash)
+                };
+                Some(self.pool.begin(update).await?)
+            };
             let write = move || {
                 let mut writing = before.map_or_else(|| Writing::begin(&blobs), Ok)?;
                 writing.write(&pieces)?;
                 if is_last { writing.finish().map(Ok) } else { Ok(Err(writing)) }
             };
-            match self.pool.run(write).await? {
-                Ok(content) => return Ok(content),
+            let written = self.pool.run(write).await?;
+            if let Some(hashing) = hashing {
+                hash = hashing.end().await?;
+            }
+            match written {
+                Ok((blob, size)) => return Ok(Content { blob, size, sha256: Checksum(hash.finalize().into()) }),
                 Err(goes_on) => writing = Some(goes_on),
             }
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
 
 use super::PIECE_BYTES;
 use crate::files::Checksum;
@@ -13,6 +14,17 @@ use crate::{Error, Result};
 /// How many threads may be busy with the bytes of files at once, for each store: a disk is no faster with more, and what
 /// waits here holds no thread.
 const AT_ONCE: usize = 8;
+
+/// Work that has begun.
+#[derive(Debug)]
+pub(in crate::files) struct Working<T>(JoinHandle<Result<T>>);
+
+impl<T> Working<T> {
+    /// What it came to.
+    pub(in crate::files) async fn end(self) -> Result<T> {
+        self.0.await.map_err(|error| Error::internal("work on the bytes of a file ended early").caused_by(error))?
+    }
+}
 
 #[derive(Debug, Clone)]
 pub(in crate::files) struct Pool(Arc<Semaphore>);
@@ -30,15 +42,21 @@ impl Pool {
         &self,
         work: impl FnOnce() -> Result<T> + Send + 'static,
     ) -> Result<T> {
+        self.begin(work).await?.end().await
+    }
+
+    /// As [`run`](Self::run), without waiting for the end.
+    pub(in crate::files) async fn begin<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> Result<Working<T>> {
         let permit = self.0.clone().acquire_owned().await;
         let permit = permit.map_err(|error| Error::internal("the pool is closed").caused_by(error))?;
-        let done = tokio::task::spawn_blocking(move || {
+        Ok(Working(tokio::task::spawn_blocking(move || {
             let answer = work();
             drop(permit);
             answer
-        });
-        done.await
-            .map_err(|error| Error::internal("work on the bytes of a file ended early").caused_by(error))?
+        })))
     }
 
     /// The checksum of bytes: computed here if they are few.
