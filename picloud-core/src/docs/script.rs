@@ -39,7 +39,11 @@ fn query(given: Raw) -> Result<Query> {
 /// The script module `docs` on top of a (guarded) service.
 pub(crate) fn module(docs: Arc<dyn DocsService>) -> ScriptModule {
     ScriptModule::new("docs")
-        .doc("JSON documents in collections of this app, found by what is in them.")
+        .doc(
+            "JSON documents in collections of this app, found by what is in them. What is indexed: equality and `$in`, always. A query \
+             that sorts by one field, with a range of the same field or without, is quick among many documents if there is an \
+             index on it: `//! index COLLECTION FIELD`. An index changes no answer.",
+        )
         .handle_type::<Collection>("DocsCollection")
         .function("collection(name: string) -> DocsCollection", move |_cx: CallCx, name: String| -> Result<_> {
             Ok(Handle(Collection { docs: docs.clone(), name: Arc::new(CollectionName::new(name)?) }))

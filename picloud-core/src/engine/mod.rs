@@ -1,5 +1,6 @@
 //! The sandboxed script engine.
 
+mod argument;
 pub(crate) mod budget;
 pub(crate) mod cache;
 pub(crate) mod compile;
@@ -19,11 +20,9 @@ mod response;
 pub(crate) mod run;
 mod sleep;
 
+pub(crate) use argument::Around;
+pub use argument::{Args, Bytes, Content, FromScript, Handle, IntoScript, JsonText, Operand, Raw, This};
 pub use ctx::SDK_VERSION;
 pub use limits::{Limits, MAX_TIMEOUT_SECONDS, SandboxCeiling, ScriptSandbox};
-pub(crate) use module::Around;
-pub use module::{
-    Args, AsyncScriptFn, Bytes, Content, Fallible, FromScript, FunctionDoc, Handle, IntoScript, JsonText,
-    Operand, Plain, Raw, ScriptAnswer, ScriptFn, ScriptModule, This,
-};
+pub use module::{AsyncScriptFn, Fallible, FunctionDoc, Plain, ScriptAnswer, ScriptFn, ScriptModule};
 pub use reference::Reference;

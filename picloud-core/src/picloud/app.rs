@@ -68,16 +68,21 @@ impl App {
     /// Makes the app's deployed scripts and routes those of `bundle`, all at once or not at all, and live when this
     /// returns. What was made by other means is left alone.
     ///
+    /// Then the indexes that scripts name and that are missing are declared. They are filled in the background; one that
+    /// could not be declared is a warning in the report, and the next deployment tries again. None is ever dropped.
+    ///
     /// # Errors
     /// [`DeployError`] with every mistake found, by file, line and column; nothing has changed then.
     pub async fn deploy(&self, bundle: &Bundle) -> Result<DeployReport, DeployError> {
         let backend = self.cloud.backend();
-        let (catalog, clock) = (backend.catalog(), backend.clock());
+        let (catalog, clock, cx) = (backend.catalog(), backend.clock(), self.cx());
         let deployer = Deployer {
             apps: self.cloud.apps(),
             catalog: catalog.as_ref(),
             cache: self.cloud.cache(),
             clock: clock.as_ref(),
+            docs: self.cloud.services().docs.as_ref(),
+            cx: &cx,
             reserved: &self.cloud.config().reserved_prefixes,
             retry: self.cloud.config().triggers.retry,
             registered_by: Registrant::from(&Principal::host(self.id)),

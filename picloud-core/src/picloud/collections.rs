@@ -190,7 +190,7 @@ impl DocsCollection {
     /// queries quick that sort by this path alone, with a range of it or without. At most
     /// [`MAX_INDEXES`](crate::docs::MAX_INDEXES) for a collection; each write keeps all of them. Documents that are there are
     /// taken into it in the background: [`indexes`](Self::indexes) tells how far it is. Declaring it again does nothing, so
-    /// programs may do so whenever they start.
+    /// programs may do so whenever they start. Scripts declare one with `//! index COLLECTION FIELD`.
     ///
     /// # Errors
     /// `docs.invalid_path`, `docs.too_many_indexes`, `docs.index_in_transaction`, and those of the backend.
@@ -198,7 +198,8 @@ impl DocsCollection {
         self.docs.declare_index(&self.cx, &self.name, &Path::parse(path)?).await
     }
 
-    /// Removes a declared index; answers whether it was there.
+    /// Removes a declared index, whoever declared it; answers whether it was there. A script that still names it declares it
+    /// again when it is deployed the next time.
     ///
     /// # Errors
     /// `docs.invalid_path`, `docs.index_in_transaction`, and those of the backend.

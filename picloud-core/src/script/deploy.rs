@@ -6,12 +6,14 @@ use std::sync::Arc;
 use super::advice::Advice;
 use super::bundle::{Bundle, File};
 use super::directive::{self, Directives, RouteDirective};
+use super::indexes::Indexes;
 use super::{
     Change, DeployError, DeployProblem, DeployReport, DeployedRoute, DeployedTrigger, ModuleName, Owner,
     ScriptImports, ScriptKind, ScriptName, ScriptRecord,
 };
 use crate::app::Apps;
 use crate::catalog::{AppSnapshot, Catalog, CatalogChange};
+use crate::docs::DocsService;
 use crate::engine::ScriptSandbox;
 use crate::engine::cache::ScriptCache;
 use crate::engine::outline::Outline;
@@ -21,7 +23,7 @@ use crate::outbox::Fanout;
 use crate::queue::QueueName;
 use crate::route::{self, DispatchMode, PathPattern, RouteRecord};
 use crate::trigger::{Registrant, RetryPolicy, TriggerKind, TriggerRecord};
-use crate::{AppId, Clock, Error, RouteId, ScriptId, Timestamp, TriggerId};
+use crate::{AppId, CallCx, Clock, Error, RouteId, ScriptId, Timestamp, TriggerId};
 
 /// A file that was read and found right.
 pub(super) struct Checked<'a> {
@@ -43,6 +45,9 @@ pub(crate) struct Deployer<'a> {
     pub(crate) catalog: &'a dyn Catalog,
     pub(crate) cache: &'a ScriptCache,
     pub(crate) clock: &'a dyn Clock,
+    /// Where indexes are declared, and as whom.
+    pub(crate) docs: &'a dyn DocsService,
+    pub(crate) cx: &'a CallCx,
     pub(crate) reserved: &'a [String],
     /// What triggers get.
     pub(crate) retry: RetryPolicy,
@@ -54,6 +59,7 @@ impl Deployer<'_> {
     /// Deploys a bundle; live when this returns.
     pub(crate) async fn deploy(&self, app: AppId, bundle: &Bundle) -> Result<DeployReport, DeployError> {
         let checked = self.check(app, bundle).await?;
+        let indexes = Indexes::of(&checked).map_err(DeployError::Invalid)?;
         for _ in 0..ATTEMPTS {
             let snapshot = self.catalog.snapshot(app).await?.ok_or_else(|| no_such_app(app))?;
             let plan = Plan::new(&snapshot, bundle.bundle_name(), self).of(&checked)?;
@@ -69,6 +75,7 @@ impl Deployer<'_> {
                             .warnings
                             .push(format!("stored, but not live on this node until it can read it: {error}"));
                     }
+                    indexes.declare(self.docs, self.cx, &mut report).await;
                     return Ok(report);
                 }
             }
@@ -107,6 +114,7 @@ impl Deployer<'_> {
             }
             checked.push(this);
         }
+        problems.extend(Indexes::of(&checked).err().into_iter().flatten());
         if problems.is_empty() { Ok(checked) } else { Err(DeployError::Invalid(problems)) }
     }
 

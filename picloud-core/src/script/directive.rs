@@ -1,9 +1,12 @@
 //! Directive lines: what a script says about itself at its top, `//! route GET /greet/:name`.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::str::FromStr;
 
+use crate::CollectionName;
 use crate::dead_letters::DeadLetterTrigger;
+use crate::docs::filter::Path;
 use crate::engine::MAX_TIMEOUT_SECONDS;
 use crate::execution::Position;
 use crate::outbox::EventKind;
@@ -17,6 +20,7 @@ use crate::trigger::{CollectionOp, CollectionTrigger, CronTrigger, Missed, Trigg
 pub(crate) struct Directives {
     pub(crate) routes: Vec<RouteDirective>,
     pub(crate) triggers: Vec<TriggerDirective>,
+    pub(crate) indexes: Vec<IndexDirective>,
     pub(crate) timeout_seconds: Option<u32>,
     /// Whether the script is a module.
     pub(crate) is_module: bool,
@@ -41,12 +45,28 @@ pub(crate) struct TriggerDirective {
     pub(crate) at: Position,
 }
 
+/// `//! index COLLECTION FIELD`.
+#[derive(Debug, PartialEq)]
+pub(crate) struct IndexDirective {
+    pub(crate) collection: CollectionName,
+    pub(crate) path: Path,
+    /// Where the field stands.
+    pub(crate) at: Position,
+}
+
 /// A directive that cannot be followed.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Mistake {
     pub(crate) at: Position,
     pub(crate) code: Cow<'static, str>,
     pub(crate) message: String,
+}
+
+impl Mistake {
+    /// What is wrong with what stands there.
+    fn of(at: Position, error: &crate::Error) -> Self {
+        Mistake { at, code: error.code().to_owned().into(), message: error.message().to_owned() }
+    }
 }
 
 /// Words that begin a directive of a later version: named so that nobody searches for a typing error.
@@ -62,6 +82,7 @@ pub(crate) fn parse(source: &str) -> (Directives, Vec<Mistake>) {
     let mut at_top = true;
     // What a module cannot have, with its place.
     let mut of_endpoint: Vec<(String, Position)> = Vec::new();
+    let mut indexed = HashSet::new();
     for (index, text) in source.lines().enumerate() {
         let mut line = Line::new(index, text);
         let Some(rest) = text.trim_start().strip_prefix("//!") else {
@@ -71,7 +92,7 @@ pub(crate) fn parse(source: &str) -> (Directives, Vec<Mistake>) {
         };
         line.skip_to(rest);
         let Some(word) = line.next() else { continue };
-        let known = matches!(word.text, "route" | "on" | "cron" | "queue" | "timeout" | "module");
+        let known = matches!(word.text, "route" | "on" | "cron" | "queue" | "index" | "timeout" | "module");
         if !at_top {
             // Below the top it is a comment like any other, but for one that would have been followed.
             if known {
@@ -82,7 +103,8 @@ pub(crate) fn parse(source: &str) -> (Directives, Vec<Mistake>) {
             }
             continue;
         }
-        if known && word.text != "module" {
+        // An index is nothing that runs it: a module may be what reads the collection.
+        if known && !matches!(word.text, "module" | "index") {
             of_endpoint.push((word.text.to_owned(), word.at));
         }
         let read = match word.text {
@@ -111,6 +133,13 @@ pub(crate) fn parse(source: &str) -> (Directives, Vec<Mistake>) {
                 Ok(())
             })
             }
+            "index" => index_of(&mut line, &word).and_then(|(index, field)| {
+                if !indexed.insert((index.collection.clone(), index.path.clone())) {
+                    return Err(field.mistake("directive.repeated", "the script says so already"));
+                }
+                directives.indexes.push(index);
+                Ok(())
+            }),
             "timeout" if directives.timeout_seconds.is_some() => {
                 Err(word.mistake("directive.repeated", "a script has one timeout; this is the second"))
             }
@@ -122,7 +151,7 @@ pub(crate) fn parse(source: &str) -> (Directives, Vec<Mistake>) {
             other => Err(word.mistake(
                 "directive.unknown",
                 format!(
-                    "{other:?} is not a directive; there are route, on, cron, queue, timeout and module (a comment begins with //)"
+                    "{other:?} is not a directive; there are route, on, cron, queue, index, timeout and module (a comment begins with //)"
                 ),
             )),
         };
@@ -238,11 +267,7 @@ fn queue<'a>(line: &mut Line<'a>, directive: &Word<'a>) -> Result<(TriggerDirect
             Some(("batch", text)) => trigger.batch = Some(number(text)?),
             _ => return Err(word.mistake("directive.unexpected", usage)),
         }
-        trigger.check().map_err(|error| Mistake {
-            at: word.at,
-            code: error.code().to_owned().into(),
-            message: error.message().to_owned(),
-        })?;
+        trigger.check().map_err(|error| Mistake::of(word.at, &error))?;
     }
     Ok((TriggerDirective { kind: TriggerKind::Queue(trigger), at: name.at }, name))
 }
@@ -282,10 +307,9 @@ fn cron<'a>(line: &mut Line<'a>, directive: &Word<'a>) -> Result<(TriggerDirecti
         Some(word) if word.text == "skip" => trigger.missed = Missed::Skip,
         Some(word) => return Err(word.mistake("directive.unexpected", usage)),
     }
-    trigger.check().map_err(|error| Mistake {
-        at: zone.filter(|_| error.code() == "trigger.invalid_timezone").unwrap_or(schedule.at),
-        code: error.code().to_owned().into(),
-        message: error.message().to_owned(),
+    trigger.check().map_err(|error| {
+        let zone = zone.filter(|_| error.code() == "trigger.invalid_timezone");
+        Mistake::of(zone.unwrap_or(schedule.at), &error)
     })?;
     Ok((TriggerDirective { kind: TriggerKind::Cron(trigger), at: schedule.at }, schedule))
 }
@@ -313,6 +337,20 @@ fn collection_trigger<Op: CollectionOp>(
         }
     }
     Ok(CollectionTrigger { collection, ops })
+}
+
+fn index_of<'a>(line: &mut Line<'a>, directive: &Word<'a>) -> Result<(IndexDirective, Word<'a>), Mistake> {
+    let usage = "an index reads: index COLLECTION FIELD, as in index orders customer.name";
+    let incomplete = || directive.mistake("directive.incomplete", usage);
+    let name = line.next().ok_or_else(incomplete)?;
+    let collection = CollectionName::new(name.text).map_err(|error| Mistake::of(name.at, &error))?;
+    // In quotes for keys with spaces. One that does not end would be a field that nobody has.
+    let field = line.next_quoted().ok_or_else(incomplete)?;
+    if field.text.starts_with('"') {
+        return Err(field.mistake("docs.invalid_path", "the quote that begins here does not end"));
+    }
+    let path = Path::parse(field.text).map_err(|error| Mistake::of(field.at, &error))?;
+    Ok((IndexDirective { collection, path, at: field.at }, field))
 }
 
 fn timeout(line: &mut Line<'_>, directive: &Word<'_>) -> Result<u32, Mistake> {
@@ -377,11 +415,7 @@ impl<'a> Line<'a> {
 impl Word<'_> {
     /// The word as what should stand there.
     fn parsed<T: FromStr<Err = crate::Error>>(&self) -> Result<T, Mistake> {
-        self.text.parse().map_err(|error: crate::Error| Mistake {
-            at: self.at,
-            code: error.code().to_owned().into(),
-            message: error.message().to_owned(),
-        })
+        self.text.parse().map_err(|error| Mistake::of(self.at, &error))
     }
 
     fn mistake(&self, code: &'static str, message: impl Into<String>) -> Mistake {
@@ -449,6 +483,16 @@ mod tests {
         );
         assert_eq!(mistake("//! queue jobs batch=x"), (1, 16, "directive.unexpected".to_owned()));
         assert_eq!(mistake("//! queue jobs fast"), (1, 16, "directive.unexpected".to_owned()));
+        assert_eq!(mistake("//! index"), (1, 5, "directive.incomplete".to_owned()));
+        assert_eq!(mistake("//! index orders"), (1, 5, "directive.incomplete".to_owned()));
+        assert_eq!(mistake("//! index orders:* total"), (1, 11, "collection.invalid_name".to_owned()));
+        assert_eq!(mistake("//! index orders a..b"), (1, 18, "docs.invalid_path".to_owned()));
+        assert_eq!(mistake("//! index orders $sort"), (1, 18, "docs.invalid_path".to_owned()));
+        assert_eq!(mistake("//! index orders \"\""), (1, 19, "docs.invalid_path".to_owned()));
+        assert_eq!(mistake("//! index orders \"total"), (1, 18, "docs.invalid_path".to_owned()));
+        assert_eq!(mistake("//! index orders a b"), (1, 20, "directive.unexpected".to_owned()));
+        assert_eq!(mistake("//! index o a\n//! index o \"a\""), (2, 14, "directive.repeated".to_owned()));
+        assert_eq!(mistake("let x = 1;\n//! index o a"), (2, 5, "directive.misplaced".to_owned()));
         assert_eq!(mistake("//! every 5s"), (1, 5, "directive.unavailable".to_owned()));
         assert_eq!(mistake("//! on dead_letter comet"), (1, 20, "trigger.invalid_source".to_owned()));
         assert_eq!(mistake("let x = 1;\n//! route GET /x"), (2, 5, "directive.misplaced".to_owned()));
@@ -467,6 +511,28 @@ mod tests {
         assert_eq!(of("//! module\n//! module"), [(2, "directive.repeated".into())]);
         assert_eq!(of("//! module prices"), [(1, "directive.unexpected".into())]);
         assert_eq!(of("let x = 1;\n//! module"), [(2, "directive.misplaced".into())]);
+    }
+
+    #[test]
+    fn indexes_are_read_of_scripts_and_modules() {
+        let lines = "//! index orders customer.name\n//! index a:b \"first name\"\n//! index orders total\n";
+        for source in [lines.to_owned(), format!("{lines}//! module")] {
+            let (found, mistakes) = parse(&source);
+            assert_eq!(mistakes, []);
+            let indexes: Vec<_> = found
+                .indexes
+                .iter()
+                .map(|index| (index.collection.as_str(), index.path.to_string(), index.at.column))
+                .collect();
+            assert_eq!(
+                indexes,
+                [
+                    ("orders", "customer.name".to_owned(), 18),
+                    ("a:b", "first name".to_owned(), 16),
+                    ("orders", "total".to_owned(), 18)
+                ]
+            );
+        }
     }
 
     #[test]

@@ -7,13 +7,17 @@ mod bundle;
 pub(crate) mod deploy;
 mod directive;
 mod graph;
+mod indexes;
 pub(crate) mod invoke;
 mod module;
 mod report;
 mod types;
 
 pub use bundle::Bundle;
+pub use indexes::MAX_BUNDLE_INDEXES;
 pub(crate) use module::is_module;
 pub use module::{MAX_IMPORT_DEPTH, MAX_MODULE_NAME, ModuleName, ScriptImports};
-pub use report::{Change, DeployError, DeployProblem, DeployReport, DeployedRoute, DeployedTrigger};
+pub use report::{
+    Change, DeployError, DeployProblem, DeployReport, DeployedIndex, DeployedRoute, DeployedTrigger,
+};
 pub use types::{MAX_SOURCE_BYTES, Owner, ScriptKind, ScriptName, ScriptRecord};

@@ -3,11 +3,12 @@
 use std::fmt;
 
 use super::ScriptName;
+use crate::docs::filter::Path;
 use crate::execution::Position;
 use crate::outbox::Revision;
 use crate::route::{DispatchMode, RouteRecord};
 use crate::trigger::TriggerRecord;
-use crate::{Error, ErrorKind};
+use crate::{CollectionName, Error, ErrorKind};
 
 /// What a deployment did. `Display` is the report for people.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -27,6 +28,8 @@ pub struct DeployReport {
     pub routes: Vec<DeployedRoute>,
     /// Every trigger of the bundle's scripts, and those that are gone.
     pub triggers: Vec<DeployedTrigger>,
+    /// Every index that the bundle's scripts name and the app has now.
+    pub indexes: Vec<DeployedIndex>,
     /// What a person should look at.
     pub warnings: Vec<String>,
 }
@@ -37,6 +40,7 @@ impl DeployReport {
         !(self.created.is_empty() && self.updated.is_empty() && self.removed.is_empty())
             || self.routes.iter().any(|route| route.change != Change::Kept)
             || self.triggers.iter().any(|trigger| trigger.change != Change::Kept)
+            || self.indexes.iter().any(|index| index.change != Change::Kept)
     }
 }
 
@@ -64,7 +68,20 @@ pub struct DeployedTrigger {
     pub change: Change,
 }
 
-/// What a deployment did to a route or a trigger.
+/// A declared index that scripts of the bundle name.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct DeployedIndex {
+    /// The collection of documents.
+    pub collection: CollectionName,
+    /// What it is of.
+    pub path: Path,
+    /// Whether it is new. It is never [`Change::Removed`]: others may need it, so only
+    /// [`DocsCollection::drop_index`](crate::DocsCollection::drop_index) removes it.
+    pub change: Change,
+}
+
+/// What a deployment did to a route, a trigger or an index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
     /// It is new, or other than before.
@@ -105,6 +122,11 @@ impl fmt::Display for DeployReport {
         for trigger in &self.triggers {
             let (mark, what) = (mark(trigger.change), trigger.trigger.kind.to_string());
             writeln!(f, "  {mark} on {what:<33} -> {}", trigger.script)?;
+        }
+        for index in &self.indexes {
+            // Keys may be anything, also what a terminal would obey.
+            let (mark, path) = (mark(index.change), index.path.to_string());
+            writeln!(f, "  {mark} index {} {}", index.collection, path.escape_debug())?;
         }
         for warning in &self.warnings {
             writeln!(f, "warning: {warning}")?;
