@@ -8,6 +8,7 @@ use picloud_core::alloc::CountingAllocator;
 use picloud_core::execution::{Answer, ExecutionStatus, FailureClass, HttpRequest, Outcome};
 use picloud_core::log::LogLevel;
 use picloud_core::script::{Bundle, Change, DeployError};
+use picloud_core::trigger::MAX_TRIGGERS;
 use picloud_core::{App, ErrorKind, Picloud, PicloudConfig, engine::ScriptSandbox};
 use picloud_memory::{MemoryBackend, TestClock};
 use serde_json::{Value, json};
@@ -429,4 +430,32 @@ async fn a_body_that_does_not_fit_is_told_with_its_size() {
     let message = outcome.result.unwrap_err().message;
     assert!(message.starts_with("the script held 1"), "{message}");
     world.cloud.shutdown(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn an_app_has_so_many_triggers_and_no_more() {
+    let world = world().await;
+    let lines = |files: std::ops::Range<usize>, line: fn(usize) -> String| {
+        files.fold(Bundle::new(), |bundle, file| {
+            let source: String = (0..200).map(|n| line(file * 200 + n)).collect();
+            bundle.file(&format!("file-{file}"), source).unwrap()
+        })
+    };
+    let hears = |n| format!("//! on pubsub t{n}\n");
+    let app = &world.app;
+    app.deploy(&lines(0..MAX_TRIGGERS / 200, hears)).await.unwrap();
+    // In another folder, too; and what a folder had before does not count twice.
+    let one = bundle(&[("one", "//! on kv orders\n//! cron @daily\n1")]);
+    let refused = app.deploy(&one.clone().named("more")).await.unwrap_err();
+    let problem = &refused.problems()[0];
+    assert_eq!(
+        (&*problem.code, &*problem.file, refused.problems().len()),
+        ("trigger.too_many", "one.rhai", 1)
+    );
+    assert_eq!(problem.position.unwrap().line, 1);
+    app.deploy(&lines(0..MAX_TRIGGERS / 200, |n| format!("//! on kv k{n}\n"))).await.unwrap();
+    app.deploy(&lines(0..MAX_TRIGGERS / 200 - 1, hears)).await.unwrap();
+    app.deploy(&one.named("more")).await.unwrap();
+    // Another app has its own.
+    world.other.deploy(&lines(0..MAX_TRIGGERS / 200, hears)).await.unwrap();
 }

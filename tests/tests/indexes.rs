@@ -127,11 +127,10 @@ async fn more_than_a_collection_may_have_are_mistakes_of_the_bundle() {
 async fn a_bundle_names_so_many_and_no_more() {
     let cloud = Picloud::builder(MemoryBackend::new()).start().await.unwrap();
     let app = cloud.create_app("shop").await.unwrap();
-    let mut source: String =
+    let source: String =
         (0..MAX_BUNDLE_INDEXES / MAX_INDEXES).map(|n| lines(&format!("c{n}"), 0..MAX_INDEXES)).collect();
     assert_eq!(app.deploy(&bundle(&[("a", &source)])).await.unwrap().indexes.len(), MAX_BUNDLE_INDEXES);
-    source += &lines("more", 0..1);
-    let error = app.deploy(&bundle(&[("a", &source)])).await.unwrap_err();
+    let error = app.deploy(&bundle(&[("a", &source), ("b", &lines("more", 0..1))])).await.unwrap_err();
     assert_eq!(error.problems()[0].code, "docs.too_many_indexes");
     assert_eq!(declared(&app, "more").await, [""; 0]);
 }

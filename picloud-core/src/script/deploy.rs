@@ -9,7 +9,7 @@ use super::directive::{self, Directives, RouteDirective};
 use super::indexes::Indexes;
 use super::{
     Change, DeployError, DeployProblem, DeployReport, DeployedRoute, DeployedTrigger, ModuleName, Owner,
-    ScriptImports, ScriptKind, ScriptName, ScriptRecord,
+    ScriptImports, ScriptKind, ScriptName, ScriptRecord, limits,
 };
 use crate::app::Apps;
 use crate::catalog::{AppSnapshot, Catalog, CatalogChange};
@@ -241,6 +241,7 @@ impl<'a> Plan<'a> {
             CatalogChange::PutScript(_) => 2,
             CatalogChange::PutRoute(_) | CatalogChange::PutTrigger(_) | CatalogChange::PutImports(_) => 3,
         });
+        self.problems.extend(limits::problems(snapshot, &self.directed, checked));
         let advice = Advice::new(snapshot, &gone, checked);
         self.problems.extend(advice.problems());
         let mut report = std::mem::take(&mut self.report);

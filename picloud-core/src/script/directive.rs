@@ -69,6 +69,9 @@ impl Mistake {
     }
 }
 
+/// Most directives of one script.
+pub const MAX_DIRECTIVES: usize = 256;
+
 /// Words that begin a directive of a later version: named so that nobody searches for a typing error.
 const LATER: [&str; 1] = ["every"];
 
@@ -79,7 +82,7 @@ const LATER_SOURCES: [&str; 1] = ["email"];
 /// line ends them. Every mistake is reported, not just the first.
 pub(crate) fn parse(source: &str) -> (Directives, Vec<Mistake>) {
     let (mut directives, mut mistakes) = (Directives::default(), Vec::new());
-    let mut at_top = true;
+    let (mut at_top, mut count) = (true, 0);
     // What a module cannot have, with its place.
     let mut of_endpoint: Vec<(String, Position)> = Vec::new();
     let mut indexed = HashSet::new();
@@ -102,6 +105,12 @@ pub(crate) fn parse(source: &str) -> (Directives, Vec<Mistake>) {
                 ));
             }
             continue;
+        }
+        count += 1;
+        if count > MAX_DIRECTIVES {
+            let text = format!("a script has at most {MAX_DIRECTIVES} directives; this is one more");
+            mistakes.push(word.mistake("directive.too_many", text));
+            break;
         }
         // An index is nothing that runs it: a module may be what reads the collection.
         if known && !matches!(word.text, "module" | "index") {
@@ -511,6 +520,16 @@ mod tests {
         assert_eq!(of("//! module\n//! module"), [(2, "directive.repeated".into())]);
         assert_eq!(of("//! module prices"), [(1, "directive.unexpected".into())]);
         assert_eq!(of("let x = 1;\n//! module"), [(2, "directive.misplaced".into())]);
+    }
+
+    #[test]
+    fn a_script_has_so_many_directives_and_no_more() {
+        let lines = |count| (0..count).map(|n| format!("//! route GET /r{n}\n")).collect::<String>();
+        let (found, mistakes) = parse(&lines(MAX_DIRECTIVES));
+        assert_eq!((found.routes.len(), mistakes), (MAX_DIRECTIVES, Vec::new()));
+        let (_, mistakes) = parse(&lines(MAX_DIRECTIVES + 10));
+        assert_eq!(mistakes.len(), 1);
+        assert_eq!((mistakes[0].at.line, &*mistakes[0].code), (MAX_DIRECTIVES + 1, "directive.too_many"));
     }
 
     #[test]

@@ -74,7 +74,10 @@ impl<'a> Indexes<'a> {
                 let mut change = Change::Kept;
                 if !known.contains(path) {
                     match docs.declare_index(cx, collection, path).await {
-                        Ok(()) => (change, _) = (Change::Added, known.push(path.clone())),
+                        Ok(()) => {
+                            known.push(path.clone());
+                            change = Change::Added;
+                        }
                         Err(error) if error.code() == "docs.too_many_indexes" => {
                             report.warnings.push(full(*named, &known));
                             continue;

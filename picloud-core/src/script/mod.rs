@@ -9,11 +9,13 @@ mod directive;
 mod graph;
 mod indexes;
 pub(crate) mod invoke;
+mod limits;
 mod module;
 mod report;
 mod types;
 
 pub use bundle::Bundle;
+pub use directive::MAX_DIRECTIVES;
 pub use indexes::MAX_BUNDLE_INDEXES;
 pub(crate) use module::is_module;
 pub use module::{MAX_IMPORT_DEPTH, MAX_MODULE_NAME, ModuleName, ScriptImports};

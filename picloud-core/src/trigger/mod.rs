@@ -23,3 +23,9 @@ pub(crate) use table::TriggerTable;
 pub use types::{
     DocsTrigger, FilesTrigger, KvTrigger, Registrant, TriggerConfig, TriggerKind, TriggerRecord,
 };
+
+/// Most triggers of an app, schedules aside: one event may match all of them.
+pub const MAX_TRIGGERS: usize = 1_000;
+
+/// Most schedules of an app.
+pub const MAX_SCHEDULES: usize = 10_000;

@@ -330,7 +330,9 @@ impl BlobStore for FilesystemBlobs {
                 hash = hashing.end().await?;
             }
             match written {
-                Ok((blob, size)) => return Ok(Content { blob, size, sha256: Checksum(hash.finalize().into()) }),
+                Ok((blob, size)) => {
+                    return Ok(Content { blob, size, sha256: Checksum(hash.finalize().into()) });
+                }
                 Err(goes_on) => writing = Some(goes_on),
             }
         }

@@ -22,7 +22,9 @@ pub(in crate::files) struct Working<T>(JoinHandle<Result<T>>);
 impl<T> Working<T> {
     /// What it came to.
     pub(in crate::files) async fn end(self) -> Result<T> {
-        self.0.await.map_err(|error| Error::internal("work on the bytes of a file ended early").caused_by(error))?
+        self.0
+            .await
+            .map_err(|error| Error::internal("work on the bytes of a file ended early").caused_by(error))?
     }
 }
 
