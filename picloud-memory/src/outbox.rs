@@ -368,7 +368,7 @@ impl Outbox for MemoryOutbox {
         if count > 0 {
             self.0.notice();
         }
-        Ok(Promoted { count, again })
+        Ok(Promoted { count, again, more: false })
     }
 
     async fn next_due(&self) -> Result<Option<Duration>> {

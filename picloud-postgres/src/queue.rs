@@ -144,10 +144,10 @@ pub(crate) async fn promote(backend: &Inner, thoroughly: bool) -> Result<Promote
             found.extend((room > 0).then_some((app, trigger)));
         }
         let is_whole = rows.len() < usize::try_from(CONSUMERS_AT_ONCE).unwrap_or(usize::MAX);
-        let stuck = if thoroughly { stuck_keys(backend).await? } else { Vec::new() };
-        Ok::<_, Error>((found, last.filter(|_| !is_whole), stuck, next_delay(backend).await?))
+        let (stuck, keys_go_on) = if thoroughly { stuck_keys(backend).await? } else { (Vec::new(), false) };
+        Ok::<_, Error>((found, last.filter(|_| !is_whole), stuck, keys_go_on, next_delay(backend).await?))
     };
-    let (found, last, stuck, delay) = match look.await {
+    let (found, last, stuck, keys_go_on, delay) = match look.await {
         Ok(looked) => looked,
         Err(error) => {
             restore(consumers, keys);
@@ -160,13 +160,14 @@ pub(crate) async fn promote(backend: &Inner, thoroughly: bool) -> Result<Promote
     let mut freed = keys.clone();
     freed.extend(stuck);
     let has_delayed = delay.is_some_and(|delay| delay.is_zero());
-    let mut promoted = Promoted { count: 0, again: delay };
+    let mut promoted = Promoted { count: 0, again: delay, more: last.is_some() || keys_go_on };
     if !consumers.is_empty() || !freed.is_empty() || has_delayed {
         match make_due(backend, &consumers, &freed, has_delayed).await {
             Ok((count, left)) => {
                 promoted.count = count;
                 // What else waits for its time is looked up by the next call, if there is anything left to ask about.
                 promoted.again = if left || has_delayed { Some(SOON) } else { delay };
+                promoted.more |= left || has_delayed;
             }
             Err(error) => {
                 restore(consumers, keys);
@@ -192,8 +193,8 @@ async fn next_delay(backend: &Inner) -> Result<Option<Duration>> {
 }
 
 /// Goes on round all keys, and answers those whose first message has been put aside: whoever settled the one before it died
-/// before it could let it go.
-async fn stuck_keys(backend: &Inner) -> Result<Vec<(Uuid, Uuid, String)>> {
+/// before it could let it go. And whether the round goes on.
+async fn stuck_keys(backend: &Inner) -> Result<(Vec<(Uuid, Uuid, String)>, bool)> {
     let (app, trigger, key) = backend.freed.known().key.clone();
     let query = backend.sql.queue_keys.query().bind(app).bind(trigger).bind(key).bind(KEYS_AT_ONCE);
     let rows = backend.lanes.acquire().await?.rows(query).await?;
@@ -210,7 +211,7 @@ async fn stuck_keys(backend: &Inner) -> Result<Vec<(Uuid, Uuid, String)>> {
     }
     let is_whole = rows.len() < usize::try_from(KEYS_AT_ONCE).unwrap_or(usize::MAX);
     backend.freed.known().key = last.filter(|_| !is_whole).unwrap_or_default();
-    Ok(stuck)
+    Ok((stuck, !is_whole))
 }
 
 /// Answers how many messages are due now, and whether there may be more.

@@ -123,7 +123,7 @@ async fn every_consumer_has_its_turn() {
         let now = one.outbox().promote(true).await.unwrap();
         promoted += now.count;
         calls += 1;
-        if now.again.is_none() {
+        if !now.more {
             break;
         }
     }

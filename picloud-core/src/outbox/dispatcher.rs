@@ -236,7 +236,7 @@ impl Dispatcher {
                         }
                         if found == 0 && held == 0 && !self.idle_wanted().is_empty() {
                             match self.promote(true).await {
-                                Ok(Promoted { count: 0, .. }) => self.tell_idle(),
+                                Ok(Promoted { count: 0, more: false, .. }) => self.tell_idle(),
                                 Ok(_) => continue,
                                 Err(error) => {
                                     tracing::warn!(%error, "messages of queues could not be made due; trying again");

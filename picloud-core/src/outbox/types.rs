@@ -144,6 +144,8 @@ pub struct Promoted {
     /// After how long there may be more to do without anything new: the next delay is over then, or there was more than one
     /// call does. `None`: nothing is known to wait for its time.
     pub again: Option<Duration>,
+    /// Not everything that may have become due was looked at: the next call goes on.
+    pub more: bool,
 }
 
 /// What a worker says of a row that it has.
