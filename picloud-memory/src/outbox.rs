@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use picloud_core::outbox::{
-    Claimed, DeadLetter, DeadLetterError, DeadLetterListOptions, Outbox, OutboxRow, Promoted, Resolution,
-    Settlement, Verdict, WorkerId, too_early,
+    Claimed, DeadLetter, DeadLetterError, DeadLetterListOptions, Except, Outbox, OutboxRow, Promoted,
+    Resolution, Settlement, Verdict, WorkerId, too_early,
 };
 use picloud_core::page::{Page, clamp_page_size};
 use picloud_core::queue::{Priority, QueueKey, SendOptions};
@@ -184,13 +184,17 @@ impl Rows {
         !worker.gone
     }
 
-    fn claim(&mut self, worker: WorkerId, limit: usize, now: Timestamp) -> Vec<Claimed> {
+    fn claim(&mut self, worker: WorkerId, limit: usize, except: &Except, now: Timestamp) -> Vec<Claimed> {
         if self.workers.get(&worker).is_none_or(|worker| worker.gone) {
             return Vec::new();
         }
+        let is_wanted =
+            |row: &OutboxRow| !except.apps.contains(&row.app) && !except.scripts.contains(&row.script);
+        let due = self.due.iter().take_while(|(at, _)| *at <= now);
+        let wanted = due.filter(|(_, id)| self.rows.get(id).is_none_or(|stored| is_wanted(&stored.row)));
+        let taken: Vec<_> = wanted.take(limit).copied().collect();
         let mut claimed = Vec::new();
-        while claimed.len() < limit {
-            let Some(&(at, id)) = self.due.first().filter(|(at, _)| *at <= now) else { break };
+        for (at, id) in taken {
             self.due.remove(&(at, id));
             if let Some(stored) = self.rows.get_mut(&id) {
                 stored.attempt += 1;
@@ -272,14 +276,20 @@ impl Rows {
         lost.take(limit).map(|stored| stored.give_to(worker)).collect()
     }
 
-    fn retire(&mut self, worker: WorkerId, now: Timestamp) {
+    /// Puts back what is with the worker, but for `held`; answers how much.
+    fn give_back(&mut self, worker: WorkerId, held: &[EventId], now: Timestamp) -> usize {
         let mine: Vec<_> = self
             .rows
             .values()
-            .filter(|stored| stored.state == State::With(worker))
+            .filter(|stored| stored.state == State::With(worker) && !held.contains(&stored.row.id))
             .map(|stored| stored.row.id)
             .collect();
-        mine.into_iter().for_each(|id| self.wait(id, now, true));
+        mine.iter().for_each(|id| self.wait(*id, now, true));
+        mine.len()
+    }
+
+    fn retire(&mut self, worker: WorkerId, now: Timestamp) {
+        self.give_back(worker, &[], now);
         self.workers.remove(&worker);
     }
 }
@@ -330,8 +340,14 @@ impl Outbox for MemoryOutbox {
         Ok(self.0.lock().outbox.beat(worker, self.0.clock.now()))
     }
 
-    async fn claim(&self, worker: WorkerId, limit: usize) -> Result<Vec<Claimed>> {
-        Ok(self.0.lock().outbox.claim(worker, limit, self.0.clock.now()))
+    async fn claim_except(&self, worker: WorkerId, limit: usize, except: &Except) -> Result<Vec<Claimed>> {
+        Ok(self.0.lock().outbox.claim(worker, limit, except, self.0.clock.now()))
+    }
+
+    async fn give_back(&self, worker: WorkerId, held: &[EventId]) -> Result<usize> {
+        let count = self.0.lock().outbox.give_back(worker, held, self.0.clock.now());
+        self.0.notice();
+        Ok(count)
     }
 
     async fn settle(&self, worker: WorkerId, settlements: &[Settlement]) -> Result<Vec<Settlement>> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use picloud_core::outbox::{
-    Claimed, DeadLetter, DeadLetterError, DeadLetterListOptions, DeadLetterReason, EventKind, Outbox,
+    Claimed, DeadLetter, DeadLetterError, DeadLetterListOptions, DeadLetterReason, EventKind, Except, Outbox,
     OutboxRow, Promoted, Resolution, Settlement, Verdict, WorkerId, too_early,
 };
 use picloud_core::page::{Page, clamp_page_size};
@@ -65,9 +65,28 @@ impl Outbox for PostgresOutbox {
         Ok(!rows.is_empty())
     }
 
-    async fn claim(&self, worker: WorkerId, limit: usize) -> Result<Vec<Claimed>> {
-        let query = || self.0.sql.outbox_claim.query().bind(*worker.as_uuid()).bind(count(limit));
+    async fn claim_except(&self, worker: WorkerId, limit: usize, except: &Except) -> Result<Vec<Claimed>> {
+        if *except == Except::default() {
+            let query = || self.0.sql.outbox_claim.query().bind(*worker.as_uuid()).bind(count(limit));
+            return claimed(self.0.commit(Commit::Claim, query).await?);
+        }
+        let apps: Vec<Uuid> = except.apps.iter().map(|app| *app.as_uuid()).collect();
+        let scripts: Vec<Uuid> = except.scripts.iter().map(|script| *script.as_uuid()).collect();
+        let query = || {
+            let query = self.0.sql.outbox_claim_except.query().bind(*worker.as_uuid()).bind(count(limit));
+            query.bind(apps.clone()).bind(scripts.clone())
+        };
         claimed(self.0.commit(Commit::Claim, query).await?)
+    }
+
+    async fn give_back(&self, worker: WorkerId, held: &[EventId]) -> Result<usize> {
+        let held: Vec<Uuid> = held.iter().map(|id| *id.as_uuid()).collect();
+        let query = self.0.sql.outbox_give_back.query().bind(*worker.as_uuid()).bind(held);
+        let count = self.0.lanes.acquire().await?.written(query).await?;
+        if count > 0 {
+            self.0.notices.bump_stored();
+        }
+        Ok(usize::try_from(count).unwrap_or(usize::MAX))
     }
 
     async fn settle(&self, worker: WorkerId, settlements: &[Settlement]) -> Result<Vec<Settlement>> {

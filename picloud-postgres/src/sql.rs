@@ -146,6 +146,26 @@ fn with_row(text: &str) -> String {
         .replace("{o.row}", &format!("o.{}", ROW.replace(", ", ", o.")))
 }
 
+/// $1 the worker, $2 how many. With `now()` and its index an empty claim is one look, however many rows wait for their time.
+fn claim(condition: &str) -> String {
+    with_row(&format!(
+        "WITH due AS MATERIALIZED (
+             SELECT id FROM {{s}}.outbox WHERE state = 0 AND run_at <= now() {condition}
+             AND EXISTS (SELECT 1 FROM {{s}}.workers WHERE id = $1 AND gone_at IS NULL)
+             ORDER BY run_at, id LIMIT $2 FOR UPDATE SKIP LOCKED
+         ) UPDATE {{s}}.outbox o SET state = 1, attempt = o.attempt + 1, claim = o.claim + 1, worker = $1
+         FROM due WHERE o.id = due.id RETURNING {{o.row}}, o.attempt, o.claim, o.run_at, o.replayed"
+    ))
+}
+
+/// Puts back what is with the worker $1.
+fn give_back(condition: &str) -> String {
+    format!(
+        "UPDATE {{s}}.outbox o SET state = CASE WHEN position IS NULL THEN 0 ELSE 2 END, worker = NULL, run_at = now(),
+             attempt = greatest(attempt - 1, 0) WHERE worker = $1 AND state = 1 {condition}"
+    )
+}
+
 /// The nodes that sent something, each found by one look into the index, however much they sent.
 fn with_nodes(text: &str) -> String {
     format!(
@@ -351,13 +371,9 @@ statements! {
               ) SELECT is_early, EXISTS (SELECT 1 FROM stored) FROM time");
     worker_beat = "INSERT INTO {s}.workers (id, beat_at) VALUES ($1, clock_timestamp())
               ON CONFLICT (id) DO UPDATE SET beat_at = clock_timestamp() WHERE workers.gone_at IS NULL RETURNING 1";
-    /// With `now()` and this index an empty claim is one look, however many rows wait for their time.
-    outbox_claim = with_row("WITH due AS MATERIALIZED (
-                  SELECT id FROM {s}.outbox WHERE state = 0 AND run_at <= now()
-                  AND EXISTS (SELECT 1 FROM {s}.workers WHERE id = $1 AND gone_at IS NULL)
-                  ORDER BY run_at, id LIMIT $2 FOR UPDATE SKIP LOCKED
-              ) UPDATE {s}.outbox o SET state = 1, attempt = o.attempt + 1, claim = o.claim + 1, worker = $1
-              FROM due WHERE o.id = due.id RETURNING {o.row}, o.attempt, o.claim, o.run_at, o.replayed");
+    outbox_claim = claim("");
+    /// $3 apps and $4 scripts whose rows are left. Only where some of them have more than their share.
+    outbox_claim_except = claim("AND app <> ALL ($3) AND script <> ALL ($4)");
     queue_consumers = CONSUMERS;
     queue_next_delay = NEXT_DELAY;
     queue_keys = KEYS;
@@ -411,10 +427,9 @@ statements! {
     /// For an hour a worker that was taken over is told so when it comes back.
     workers_forget = "DELETE FROM {s}.workers w WHERE w.gone_at < now() - interval '1 hour'
               AND NOT EXISTS (SELECT 1 FROM {s}.outbox o WHERE o.worker = w.id AND o.state = 1)";
-    worker_retire = "WITH mine AS (
-                  UPDATE {s}.outbox o SET state = CASE WHEN position IS NULL THEN 0 ELSE 2 END, worker = NULL, run_at = now(),
-                  attempt = greatest(attempt - 1, 0) WHERE worker = $1 AND state = 1
-              ) DELETE FROM {s}.workers WHERE id = $1";
+    /// $2 what the worker knows to be its own.
+    outbox_give_back = give_back("AND id <> ALL ($2)");
+    worker_retire = format!("WITH mine AS ({}) DELETE FROM {{s}}.workers WHERE id = $1", give_back(""));
     outbox_next_due = "SELECT greatest(extract(epoch FROM run_at - now()) * 1000000, 0)::bigint
               FROM {s}.outbox WHERE state = 0 ORDER BY run_at, id LIMIT 1";
     outbox_waiting = with_row("SELECT {row} FROM {s}.outbox WHERE app = $1 ORDER BY id LIMIT $2");

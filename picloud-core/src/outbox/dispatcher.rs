@@ -7,16 +7,17 @@
 
 use std::future::Future;
 use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::deliver::{Courier, Delivery};
-use super::{Claimed, Outbox, Promoted, Settlement, WorkerId};
+use super::held::Held;
+use super::{Claimed, Except, Outbox, Promoted, Settlement, WorkerId};
 use crate::{Clock, Error, Result, Timestamp, jittered, metric};
 
 /// How events are dispatched.
@@ -26,7 +27,10 @@ pub struct DispatcherConfig {
     /// Whether this process handles events. A process that does not still writes them. Default: true.
     pub enabled: bool,
     /// Most rows that this process has at once, running, waiting for an executor thread, or waiting to be settled. A
-    /// handler that waits holds one. Default: 1 000.
+    /// handler that waits holds one. A script that holds twice, and an app that holds four times, as many as are left gets
+    /// no further ones for the time being: one alone gets two thirds and four fifths, so that handlers which take long keep
+    /// nobody else waiting.
+    /// Default: 1 000.
     pub max_in_flight: usize,
     /// Most rows claimed or settled at once. Default: 200.
     pub batch: usize,
@@ -57,6 +61,17 @@ impl Default for DispatcherConfig {
     }
 }
 
+/// How long to wait at least before claiming past those who have too much, who may have many rows in the way; and how many
+/// times as long as the last such claim took.
+const PAST_OTHERS: Duration = Duration::from_millis(20);
+const PAST_OTHERS_TIMES: u32 = 2;
+
+/// How often at most it is said that somebody has too much.
+const TOLD_EVERY: Duration = Duration::from_secs(60);
+
+/// After how many heartbeats to look whether this worker has rows that it does not know of.
+const BEATS_IN_DOUBT: u32 = 30;
+
 /// How long to wait before asking a store again that failed.
 const AFTER_FAILURE: Duration = Duration::from_millis(500);
 
@@ -81,8 +96,13 @@ pub(crate) struct Dispatcher {
     clock: Arc<dyn Clock>,
     config: DispatcherConfig,
     worker: Mutex<WorkerId>,
-    /// Rows that are with this process.
+    /// Rows that are with this process: how many, until they are settled or cannot be; and which, until they are settled.
     in_flight: AtomicUsize,
+    held: Held,
+    /// Rows may have become this worker's without its being told: an answer was lost.
+    in_doubt: AtomicBool,
+    /// While rows are on their way to this process.
+    taking: tokio::sync::Mutex<()>,
     /// Something was settled.
     room: Notify,
     /// Messages of queues were settled.
@@ -119,6 +139,9 @@ impl Dispatcher {
             config,
             worker: Mutex::new(WorkerId::new()),
             in_flight: AtomicUsize::new(0),
+            held: Held::default(),
+            in_doubt: AtomicBool::new(false),
+            taking: tokio::sync::Mutex::default(),
             room: Notify::new(),
             queue_settled: Notify::new(),
             asked: Notify::new(),
@@ -205,7 +228,7 @@ impl Dispatcher {
     /// Takes rows as long as there is room.
     async fn claimer(self: Arc<Self>) {
         let mut notices = self.outbox.notices();
-        let mut registered = false;
+        let (mut registered, mut told) = (false, None);
         while !self.is_closing() {
             if !registered {
                 registered = self.register().await;
@@ -215,18 +238,26 @@ impl Dispatcher {
                 }
             }
             notices.mark_unchanged();
+            if !self.is_sure().await {
+                self.rest(AFTER_FAILURE).await;
+                continue;
+            }
             let held = self.in_flight.load(Ordering::Acquire);
-            let limit = self.config.max_in_flight.saturating_sub(held).min(self.config.batch);
+            let free = self.config.max_in_flight.saturating_sub(held);
+            // Never all that is left: it may go to one script, and others come later.
+            let limit = free.div_ceil(2).min(self.config.batch);
+            let except = self.held.greedy(free);
+            if limit > 0 && except != Except::default() {
+                self.tell_of(&except, &mut told);
+                self.claim_past(&except, limit).await;
+                continue;
+            }
             // A small batch costs as much as a full one: wait until there is room for a good part of one.
-            let wait = if limit * 2 < self.config.batch.min(self.config.max_in_flight) {
+            let wait = if free == 0 || free * 2 < self.config.batch.min(self.config.max_in_flight / 4) {
                 None
             } else {
-                // This process may become another worker meanwhile; the rows belong to the one that claimed them.
-                let worker = self.worker();
-                match self.outbox.claim(worker, limit).await {
-                    Ok(rows) => {
-                        let found = rows.len();
-                        self.hand_out(worker, rows);
+                match self.claim(limit, &except).await {
+                    Ok(found) => {
                         if found == limit {
                             if self.in_flight.load(Ordering::Acquire) >= self.config.max_in_flight {
                                 // More than this process can take: others may have room.
@@ -256,6 +287,67 @@ impl Dispatcher {
             self.wait(&mut notices, wait).await;
         }
         self.idle_wanted().clear();
+    }
+
+    /// Takes rows and hands them out; answers how many.
+    async fn claim(&self, limit: usize, except: &Except) -> Result<usize> {
+        let _taking = self.taking.lock().await;
+        // This process may become another worker meanwhile; the rows belong to the one that claimed them.
+        let worker = self.worker();
+        let rows = self.outbox.claim_except(worker, limit, except).await;
+        let rows = rows.inspect_err(|_| self.in_doubt.store(true, Ordering::Release))?;
+        let found = rows.len();
+        self.hand_out(worker, rows);
+        Ok(found)
+    }
+
+    /// Claims past rows of those who have too much, and rests: however many rows are in the way, most of the time goes to
+    /// others.
+    async fn claim_past(&self, except: &Except, limit: usize) {
+        let began = Instant::now();
+        if let Err(error) = self.claim(limit, except).await {
+            tracing::warn!(%error, "events could not be claimed; trying again");
+        }
+        let rest = (began.elapsed() * PAST_OTHERS_TIMES).max(PAST_OTHERS);
+        let mut closing = self.closing.subscribe();
+        let ended = pin!(async { drop(closing.wait_for(|closing| *closing).await) });
+        unless(ended, tokio::time::sleep(rest)).await;
+    }
+
+    fn tell_of(&self, except: &Except, told: &mut Option<Instant>) {
+        if told.is_some_and(|told| told.elapsed() < TOLD_EVERY) {
+            return;
+        }
+        *told = Some(Instant::now());
+        let list = |ids: Vec<String>| ids.join(", ");
+        tracing::warn!(
+            apps = list(except.apps.iter().map(ToString::to_string).collect()),
+            scripts = list(except.scripts.iter().map(ToString::to_string).collect()),
+            max_in_flight = self.config.max_in_flight,
+            "handlers that take long hold most of the places for events; further events of theirs wait, those of others go on"
+        );
+    }
+
+    /// Puts back rows that this worker has without having been told, after an answer may have been lost. Answers whether
+    /// that is done.
+    async fn is_sure(&self) -> bool {
+        if !self.in_doubt.load(Ordering::Acquire) {
+            return true;
+        }
+        let _taking = self.taking.lock().await;
+        self.in_doubt.store(false, Ordering::Release);
+        match self.outbox.give_back(self.worker(), &self.held.ids()).await {
+            Ok(0) => true,
+            Ok(events) => {
+                tracing::warn!(events, "events had been claimed without an answer; they are due again");
+                true
+            }
+            Err(error) => {
+                self.in_doubt.store(true, Ordering::Release);
+                tracing::warn!(%error, "events that may have been claimed without an answer could not be put back; trying again");
+                false
+            }
+        }
     }
 
     /// Makes messages of queues due, apart from claims: a queue that takes long must not be in the way of other events.
@@ -372,6 +464,7 @@ impl Dispatcher {
             return;
         }
         self.in_flight.fetch_add(rows.len(), Ordering::AcqRel);
+        self.held.add(&rows);
         let deliveries =
             rows.into_iter().map(|claimed| Delivery::new(claimed, worker, self.settled.clone())).collect();
         self.courier.hand_out(deliveries);
@@ -440,11 +533,13 @@ impl Dispatcher {
     /// Settles until everything is settled. What the store refuses is settled in ever smaller parts, so that one row does not
     /// keep others.
     async fn settle_all(&self, worker: WorkerId, settlements: Vec<Settlement>) {
-        let mut parts = vec![settlements];
-        while let Some(mut part) = parts.pop() {
+        let mut parts = vec![(settlements, false)];
+        while let Some((mut part, again)) = parts.pop() {
             match self.outbox.settle(worker, &part).await {
                 Ok(lost) => {
-                    for settlement in lost {
+                    self.held.remove(&part);
+                    // Or the first time succeeded, and nobody heard of it.
+                    for settlement in lost.into_iter().filter(|_| !again) {
                         metric::count!("picloud_outbox_lost_total");
                         tracing::warn!(event = %settlement.id, "an event was taken over while its handler ran here; it runs twice");
                     }
@@ -453,12 +548,12 @@ impl Dispatcher {
                 Err(error) if error.is_retryable() => {
                     tracing::warn!(%error, events = part.len(), "handled events could not be settled; trying again");
                     tokio::time::sleep(AFTER_FAILURE).await;
-                    parts.push(part);
+                    parts.push((part, true));
                 }
                 Err(error) if part.len() > 1 => {
                     tracing::warn!(%error, events = part.len(), "handled events could not be settled together; trying parts of them");
                     let rest = part.split_off(part.len() / 2);
-                    parts.extend([rest, part]);
+                    parts.extend([(rest, again), (part, again)]);
                 }
                 Err(error) => {
                     let event = part.first().map(|settlement| settlement.id.to_string()).unwrap_or_default();
@@ -490,7 +585,14 @@ impl Dispatcher {
 
     /// Shows that this worker is alive, and takes over from those that are not.
     async fn keeper(self: Arc<Self>) {
+        let mut beats: u32 = 0;
         while !self.rest_unless_over(jittered(self.config.heartbeat)).await {
+            beats = beats.wrapping_add(1);
+            if beats.is_multiple_of(BEATS_IN_DOUBT) {
+                // Whatever it may have come from.
+                self.in_doubt.store(true, Ordering::Release);
+                self.asked.notify_one();
+            }
             match self.outbox.beat(self.worker()).await {
                 Ok(true) => {}
                 Ok(false) => {
@@ -506,19 +608,27 @@ impl Dispatcher {
                 continue;
             }
             let worker = self.worker();
+            // Not for longer than that: a claim that takes long must not keep this worker from showing that it is alive.
+            let Ok(_taking) = tokio::time::timeout(self.config.heartbeat, self.taking.lock()).await else {
+                continue;
+            };
             match self.outbox.take_over(worker, self.config.lease, self.config.batch).await {
                 Ok(rows) => {
                     if !rows.is_empty() {
                         tracing::warn!(events = rows.len(), "taking over the events of a process that died");
                     }
                     self.in_flight.fetch_add(rows.len(), Ordering::AcqRel);
+                    self.held.add(&rows);
                     for claimed in rows {
                         metric::count!("picloud_outbox_taken_over_total");
                         let verdict = self.courier.after_crash(&claimed);
                         Delivery::new(claimed, worker, self.settled.clone()).settle(vec![verdict]);
                     }
                 }
-                Err(error) => tracing::warn!(%error, "looking for dead workers failed"),
+                Err(error) => {
+                    self.in_doubt.store(true, Ordering::Release);
+                    tracing::warn!(%error, "looking for dead workers failed");
+                }
             }
         }
     }

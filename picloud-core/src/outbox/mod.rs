@@ -8,6 +8,7 @@
 mod deliver;
 mod dispatcher;
 mod fanout;
+mod held;
 pub(crate) mod request;
 #[cfg(feature = "cron")]
 mod schedule;
@@ -26,8 +27,8 @@ pub(crate) use dispatcher::Dispatcher;
 pub use dispatcher::DispatcherConfig;
 pub use fanout::{EventSource, Fanout, FanoutRow, Revision};
 pub use types::{
-    Claimed, DeadLetter, DeadLetterError, DeadLetterListOptions, DeadLetterReason, EventKind, OutboxRow,
-    Promoted, Resolution, Settlement, Verdict, WorkerId,
+    Claimed, DeadLetter, DeadLetterError, DeadLetterListOptions, DeadLetterReason, EventKind, Except,
+    OutboxRow, Promoted, Resolution, Settlement, Verdict, WorkerId,
 };
 
 use crate::page::Page;
@@ -97,7 +98,17 @@ pub trait Outbox: Debug + Send + Sync + 'static {
     async fn beat(&self, worker: WorkerId) -> Result<bool>;
 
     /// Gives at most `limit` due rows to the worker.
-    async fn claim(&self, worker: WorkerId, limit: usize) -> Result<Vec<Claimed>>;
+    async fn claim(&self, worker: WorkerId, limit: usize) -> Result<Vec<Claimed>> {
+        self.claim_except(worker, limit, &Except::default()).await
+    }
+
+    /// The same, of rows of other apps and scripts than these. With some, it may go through all rows that it passes over.
+    async fn claim_except(&self, worker: WorkerId, limit: usize, except: &Except) -> Result<Vec<Claimed>>;
+
+    /// Puts rows back that are with the worker, but for `held`: rows that the worker does not know to be its own, since the
+    /// answer that said so was lost. They are due again, with the attempt given back. Answers how many. Not while a claim of
+    /// the worker is under way, whose rows are not held yet.
+    async fn give_back(&self, worker: WorkerId, held: &[EventId]) -> Result<usize>;
 
     /// Ends or puts back rows of this worker, each by itself; answers those that were not with it under that claim any
     /// more. Settling the same claim twice is such a case, in one batch too: the first time counts.

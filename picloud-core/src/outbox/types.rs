@@ -136,6 +136,15 @@ pub struct Claimed {
     pub replayed: bool,
 }
 
+/// Whose rows a [claim](super::Outbox::claim_except) leaves where they are.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Except {
+    /// All rows of these apps.
+    pub apps: Vec<AppId>,
+    /// All rows of these scripts.
+    pub scripts: Vec<ScriptId>,
+}
+
 /// What [`Outbox::promote`](super::Outbox::promote) came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Promoted {

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use picloud_core::kv::MAX_VALUE_BYTES;
 use picloud_core::outbox::{
-    Claimed, DeadLetter, DeadLetterListOptions, Outbox, OutboxRow, Promoted, Resolution, Settlement, Verdict,
-    WorkerId,
+    Claimed, DeadLetter, DeadLetterListOptions, Except, Outbox, OutboxRow, Promoted, Resolution, Settlement,
+    Verdict, WorkerId,
 };
 use picloud_core::page::Page;
 use picloud_core::{AppId, Backend, Clock, Error, EventId, Result, Timestamp, async_trait};
@@ -163,7 +163,13 @@ impl Outbox for WrongOutbox {
         })
     }
 
-    async fn claim(&self, worker: WorkerId, limit: usize) -> Result<Vec<Claimed>> {
+    async fn claim_except(&self, worker: WorkerId, limit: usize, except: &Except) -> Result<Vec<Claimed>> {
+        let mut except = except.clone();
+        match self.wrong {
+            Some(Wrong::ClaimPassesOverNobody) => except = Except::default(),
+            Some(Wrong::ClaimPassesOverAppsOnly) => except.scripts.clear(),
+            _ => (),
+        }
         let limit = if self.is(Wrong::ClaimIgnoresTheLimit) { usize::MAX } else { limit };
         let worker = match self.wrong {
             Some(Wrong::AnyoneClaims) => {
@@ -173,7 +179,19 @@ impl Outbox for WrongOutbox {
             Some(Wrong::GoneWorkersClaim) if !self.inner.beat(worker).await? => self.ghost().await?,
             _ => worker,
         };
-        let mut claimed = self.inner.claim(worker, limit).await?;
+        let mut claimed = if self.is(Wrong::ClaimCountsWhatItPassesOver) {
+            let mut claimed = self.inner.claim(worker, limit).await?;
+            let is_passed_over =
+                |row: &OutboxRow| except.apps.contains(&row.app) || except.scripts.contains(&row.script);
+            for passed in claimed.extract_if(.., |claimed| is_passed_over(&claimed.row)) {
+                let release = Verdict::Release { after: Duration::ZERO };
+                let settlement = Settlement { id: passed.row.id, claim: passed.claim, verdict: release };
+                self.inner.settle(worker, &[settlement]).await?;
+            }
+            claimed
+        } else {
+            self.inner.claim_except(worker, limit, &except).await?
+        };
         match self.wrong {
             Some(Wrong::ClaimForgetsOne) => drop(claimed.pop()),
             Some(Wrong::ClaimTakesTheLastFirst) => claimed.reverse(),
@@ -275,6 +293,28 @@ impl Outbox for WrongOutbox {
             _ => (),
         }
         self.inner.retire(worker).await
+    }
+
+    async fn give_back(&self, worker: WorkerId, held: &[EventId]) -> Result<usize> {
+        match self.wrong {
+            Some(Wrong::GivesBackWhatIsHeld) => self.inner.give_back(worker, &[]).await,
+            Some(Wrong::GivesNothingBack) => Ok(0),
+            Some(Wrong::GivesBackAndCountsTheAttempt) => {
+                let rows: Vec<Held> = self.notes().held.values().cloned().collect();
+                let mine = |row: &Held| row.worker == worker && !held.contains(&row.shown.row.id);
+                let mine: Vec<Held> = rows.into_iter().filter(mine).collect();
+                let count = mine.len();
+                self.put_back(mine, Verdict::Retry { after: Duration::ZERO }).await?;
+                Ok(count)
+            }
+            Some(Wrong::GivesBackWhatOthersHave) => {
+                let rows: Vec<Held> = self.notes().held.values().cloned().collect();
+                let others: Vec<Held> = rows.into_iter().filter(|row| row.worker != worker).collect();
+                self.put_back(others, Verdict::Release { after: Duration::ZERO }).await?;
+                self.inner.give_back(worker, held).await
+            }
+            _ => self.inner.give_back(worker, held).await,
+        }
     }
 
     async fn promote(&self, thoroughly: bool) -> Result<Promoted> {

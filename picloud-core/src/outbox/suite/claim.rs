@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::{Events, HOUR, LEASE, ids, release_now, retry_now};
-use crate::Result;
 use crate::conformance::{Case, World, case_list, together};
-use crate::outbox::{Verdict, WorkerId};
+use crate::outbox::{Except, Verdict, WorkerId};
+use crate::{AppId, Result, ScriptId};
 
 pub(super) fn cases() -> Vec<Case> {
     case_list!["outbox":
@@ -14,6 +14,7 @@ pub(super) fn cases() -> Vec<Case> {
         a_claim_takes_rows_in_the_order_in_which_they_were_due,
         a_claim_takes_no_more_than_its_limit,
         a_claim_takes_rows_of_every_app,
+        a_claim_passes_over_the_apps_and_scripts_that_it_is_told,
         rows_go_to_one_of_many_claiming_workers,
         a_claimed_row_is_not_claimed_again,
         the_first_claim_is_the_first_attempt,
@@ -67,6 +68,24 @@ async fn a_claim_takes_rows_of_every_app(world: World) -> Result<()> {
     let worker = events.worker().await?;
     let apps: BTreeSet<_> = events.claim(worker).await?.into_iter().map(|claimed| claimed.row.app).collect();
     assert_eq!(apps, BTreeSet::from([events.app, other]));
+    Ok(())
+}
+
+async fn a_claim_passes_over_the_apps_and_scripts_that_it_is_told(world: World) -> Result<()> {
+    let events = Events::new(world).await?;
+    let (one, two) = (events.row(), events.row());
+    let other = super::row(events.world.app().await?, events.world.now());
+    for row in [&one, &two, &other] {
+        events.outbox.enqueue(row).await?;
+    }
+    let worker = events.worker().await?;
+    let unknown = Except { apps: vec![AppId::new()], scripts: vec![one.script, ScriptId::new()] };
+    // Those that are passed over do not count.
+    assert_eq!(ids(&events.outbox.claim_except(worker, 1, &unknown).await?), [two.id]);
+    let app = Except { apps: vec![events.app], ..Except::default() };
+    assert_eq!(ids(&events.outbox.claim_except(worker, 100, &app).await?), [other.id]);
+    assert_eq!(events.outbox.claim_except(worker, 100, &app).await?, []);
+    assert_eq!(ids(&events.claim(worker).await?), [one.id]);
     Ok(())
 }
 

@@ -1,9 +1,9 @@
 //! Workers that live, die and retire.
 
 use super::{Events, HOUR, LEASE, PAST_LEASE, assert_noticed, ids, settlement};
-use crate::Result;
 use crate::conformance::{Case, World, case_list, together};
 use crate::outbox::{Verdict, WorkerId};
+use crate::{Error, Result};
 
 pub(super) fn cases() -> Vec<Case> {
     case_list!["outbox":
@@ -27,6 +27,8 @@ pub(super) fn cases() -> Vec<Case> {
         a_worker_that_was_taken_over_takes_over_nothing,
         what_was_taken_over_is_taken_over_again_from_a_silent_heir,
         rows_of_a_worker_that_retires_are_noticed,
+        rows_that_a_worker_does_not_know_of_are_given_back,
+        rows_of_other_workers_are_not_given_back,
     ]
 }
 
@@ -256,5 +258,37 @@ async fn rows_of_a_worker_that_retires_are_noticed(world: World) -> Result<()> {
     notices.mark_unchanged();
     events.outbox.retire(worker).await?;
     assert_noticed(notices).await;
+    Ok(())
+}
+
+async fn rows_that_a_worker_does_not_know_of_are_given_back(world: World) -> Result<()> {
+    let events = Events::new(world).await?;
+    events.store(3).await?;
+    let worker = events.worker().await?;
+    let claimed = events.claim(worker).await?;
+    let [known, another, unknown] = &claimed[..] else {
+        return Err(Error::internal("three rows are due"));
+    };
+    let held = [known.row.id, another.row.id];
+    let notices = events.outbox.notices();
+    assert_eq!(events.outbox.give_back(worker, &held).await?, 1);
+    assert_noticed(notices).await;
+    let again = events.claim_one(worker).await?;
+    assert_eq!((again.row.id, again.attempt), (unknown.row.id, 1));
+    assert!(events.settle(worker, known, Verdict::Done).await?, "what it holds is still its own");
+    assert!(!events.settle(worker, unknown, Verdict::Done).await?, "the lost claim settles nothing");
+    assert_eq!(events.outbox.give_back(worker, &[]).await?, 2);
+    Ok(())
+}
+
+async fn rows_of_other_workers_are_not_given_back(world: World) -> Result<()> {
+    let events = Events::new(world).await?;
+    events.store(1).await?;
+    let (worker, other) = (events.worker().await?, events.worker().await?);
+    let claimed = events.claim_one(other).await?;
+    let waits = events.store(1).await?;
+    assert_eq!(events.outbox.give_back(worker, &[]).await?, 0);
+    assert_eq!(ids(&events.claim(worker).await?), waits);
+    assert!(events.settle(other, &claimed, Verdict::Done).await?);
     Ok(())
 }

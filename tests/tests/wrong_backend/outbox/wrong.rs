@@ -10,6 +10,9 @@ wrongs! {
     ClaimGoesById: a_claim_takes_rows_in_the_order_in_which_they_were_due;
     ClaimIgnoresTheLimit: a_claim_takes_no_more_than_its_limit;
     ClaimServesOneApp: a_claim_takes_rows_of_every_app;
+    ClaimPassesOverNobody: a_claim_passes_over_the_apps_and_scripts_that_it_is_told;
+    ClaimPassesOverAppsOnly: a_claim_passes_over_the_apps_and_scripts_that_it_is_told;
+    ClaimCountsWhatItPassesOver: a_claim_passes_over_the_apps_and_scripts_that_it_is_told;
     ClaimLeavesRowsOfWrites: rows_of_a_write_are_due_at_once;
     TwoWorkersGetTheRow: a_claimed_row_is_not_claimed_again rows_go_to_one_of_many_claiming_workers
         a_claim_takes_every_due_row_once;
@@ -142,6 +145,10 @@ wrongs! {
     RetireKeepsTheRows: rows_of_a_worker_that_retires_are_due_with_the_attempt_given_back
         a_retired_worker_settles_nothing;
     RetireCountsTheAttempt: rows_of_a_worker_that_retires_are_due_with_the_attempt_given_back;
+    GivesBackWhatIsHeld: rows_that_a_worker_does_not_know_of_are_given_back;
+    GivesNothingBack: rows_that_a_worker_does_not_know_of_are_given_back;
+    GivesBackAndCountsTheAttempt: rows_that_a_worker_does_not_know_of_are_given_back;
+    GivesBackWhatOthersHave: rows_of_other_workers_are_not_given_back;
     RetireFreesEveryRow: a_retired_worker_leaves_other_rows_alone;
 
     // Rows.
