@@ -31,6 +31,8 @@ use crate::{Error, ErrorKind, Result};
 pub struct FilesystemBlobs {
     root: PathBuf,
     disk: Arc<dyn Disk>,
+    /// The number of the last folder that bytes are in: all ones, as it is a mask.
+    last_shard: u8,
     pool: Pool,
 }
 
@@ -110,22 +112,18 @@ fn found<T>(answer: io::Result<T>) -> io::Result<Option<T>> {
     }
 }
 
-/// The folder that bytes are in: the last byte of an id is random.
-fn shard(id: BlobId) -> u8 {
-    id.as_uuid().as_bytes()[15]
-}
-
 impl FilesystemBlobs {
     /// Opens a folder; makes it, and what it must hold, where it is missing. Blocks, briefly.
     ///
     /// # Errors
     /// `files.store_failed` when it cannot be made or written to.
     pub fn open(root: impl Into<PathBuf>) -> Result<Self> {
-        FilesystemBlobs::on_disk(root.into(), Arc::new(SystemDisk))
+        FilesystemBlobs::on_disk(root.into(), Arc::new(SystemDisk), u8::MAX)
     }
 
-    pub(in crate::files) fn on_disk(root: PathBuf, disk: Arc<dyn Disk>) -> Result<Self> {
-        let blobs = FilesystemBlobs { root, disk, pool: Pool::default() };
+    /// On another disk, or with fewer folders. Which there are must not change.
+    pub(in crate::files) fn on_disk(root: PathBuf, disk: Arc<dyn Disk>, last_shard: u8) -> Result<Self> {
+        let blobs = FilesystemBlobs { root, disk, last_shard, pool: Pool::default() };
         blobs.prepare().map_err(|error| failed("its folder cannot be prepared", &blobs.root, error))?;
         Ok(blobs)
     }
@@ -140,7 +138,7 @@ impl FilesystemBlobs {
                 self.disk.sync_folder(parent)?;
             }
         }
-        let shards = (0..=u8::MAX).map(|shard| self.shard(shard));
+        let shards = (0..=self.last_shard).map(|shard| self.shard(shard));
         for folder in shards.chain([self.root.join(UNFINISHED)]) {
             if !folder.is_dir() {
                 self.make_folder(&folder)?;
@@ -158,18 +156,23 @@ impl FilesystemBlobs {
         }
     }
 
+    /// Which folder bytes are in: the last byte of an id is random.
+    fn shard_of(&self, id: BlobId) -> u8 {
+        id.as_uuid().as_bytes()[15] & self.last_shard
+    }
+
     fn shard(&self, shard: u8) -> PathBuf {
         self.root.join(format!("{shard:02x}"))
     }
 
     fn path(&self, id: BlobId) -> PathBuf {
-        self.shard(shard(id)).join(id.to_string())
+        self.shard(self.shard_of(id)).join(id.to_string())
     }
 
     /// What a shard has after that id, or all, in order.
     fn of_shard(&self, number: u8, after: Option<BlobId>, limit: usize) -> io::Result<Vec<StoredBlob>> {
         let mut names = ids_in(&self.shard(number))?;
-        names.retain(|(id, _)| shard(*id) == number && after.is_none_or(|after| *id > after));
+        names.retain(|(id, _)| self.shard_of(*id) == number && after.is_none_or(|after| *id > after));
         names.sort_unstable_by_key(|(id, _)| *id);
         let mut blobs = Vec::new();
         for (id, path) in names.into_iter().take(limit) {
@@ -376,8 +379,8 @@ impl BlobStore for FilesystemBlobs {
     async fn list(&self, after: Option<BlobId>, limit: usize) -> Result<Vec<StoredBlob>> {
         let blobs = self.clone();
         let list = move || {
-            let from = after.map_or(0, shard);
-            for number in from..=u8::MAX {
+            let from = after.map_or(0, |after| blobs.shard_of(after));
+            for number in from..=blobs.last_shard {
                 let found = blobs.of_shard(number, after.filter(|_| number == from), limit);
                 let found = found.map_err(|error| failed("a folder cannot be read", &blobs.root, error))?;
                 if !found.is_empty() {
