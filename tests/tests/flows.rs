@@ -117,6 +117,45 @@ impl Upstream {
     }
 }
 
+#[tokio::test]
+async fn a_webhook_is_one_write_however_often_it_is_sent() {
+    let world = World::with(include_str!("../../examples/scripts/hooks/webhook.rhai")).await;
+    // Each write is an event of its own, and stays one since its handler fails: were there two, the process could end in
+    // between.
+    let watcher = "//! on kv *\nthrow \"not yet\";";
+    let bundle = Bundle::new().named("watcher").file("watcher", watcher).unwrap();
+    world.app.deploy(&bundle).await.unwrap();
+    let send = async |source: &str, id: &str, order: i64| {
+        let headers = [("content-type", "application/json"), ("x-delivery-id", id)];
+        let order = json!({ "order": order }).to_string();
+        world.ask(Method::POST, &format!("/hooks/{source}"), &headers, order.as_bytes()).await.status
+    };
+
+    assert_eq!(world.get("/hooks/shop").await.status, StatusCode::NOT_FOUND);
+    assert_eq!(send("shop", "7:8", 1).await, StatusCode::ACCEPTED);
+    assert_eq!(send("shop", "7:8", 1).await, StatusCode::OK);
+    world.settle().await;
+    assert_eq!(world.app.waiting_events(10).await.unwrap().len(), 1);
+    // Another source, however it is spelt.
+    assert_eq!(send("shop:7", "8", 2).await, StatusCode::ACCEPTED);
+
+    let kept = body(&world.get("/hooks/shop").await);
+    let payloads: Vec<_> = kept.as_array().unwrap().iter().map(|kept| &kept["payload"]).collect();
+    assert_eq!(payloads, [&json!({ "order": 1 })]);
+}
+
+#[tokio::test]
+async fn old_webhooks_are_forgotten_at_night() {
+    let night = include_str!("../../examples/scripts/events/nightly.rhai");
+    let world = World::starting_at("2026-03-10T12:00:00Z", night).await;
+    let hooks = world.app.kv("webhooks").unwrap();
+    for (key, received_at) in [("shop:1", "2026-03-01T12:00:00.25Z"), ("shop:2", "2026-03-09T12:00:00Z")] {
+        hooks.set(key, &json!({ "received_at": received_at })).await.unwrap();
+    }
+    world.after(Duration::from_secs(14 * 3_600 + 10)).await;
+    assert!(!hooks.has("shop:1").await.unwrap() && hooks.has("shop:2").await.unwrap());
+}
+
 const PAYMENT: &[u8] = br#"{"id":"p-1","amount":12}"#;
 
 async fn signature(world: &World) -> String {
