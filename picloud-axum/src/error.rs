@@ -94,7 +94,7 @@ impl From<Error> for ApiError {
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
         if status == StatusCode::INTERNAL_SERVER_ERROR {
-            tracing::error!(error = ?error, "a request failed");
+            tracing::error!(error = %error.with_causes(), "a request failed");
             return ApiError::new(status, "internal", "something went wrong; the server's log knows more");
         }
         let mut answer = ApiError::new(status, error.code(), error.message());

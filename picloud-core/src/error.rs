@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::error::Error as StdError;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
 /// Shorthand for results of picloud calls.
@@ -129,6 +129,18 @@ impl Error {
         self.0.context.iter().map(|(name, value)| (*name, value.as_str()))
     }
 
+    /// The error and what caused it, in one line, for an operator's log: causes may tell of statements and places that
+    /// scripts and clients are not to know.
+    ///
+    /// ```
+    /// let refused = std::io::Error::other("connection refused");
+    /// let error = picloud_core::Error::internal("no answer").caused_by(refused);
+    /// assert_eq!(error.with_causes().to_string(), "internal: no answer: connection refused");
+    /// ```
+    pub fn with_causes(&self) -> impl fmt::Display + '_ {
+        WithCauses(self)
+    }
+
     /// Whether the same call may succeed later without any change by the caller.
     pub fn is_retryable(&self) -> bool {
         matches!(self.0.kind, ErrorKind::Unavailable | ErrorKind::Timeout)
@@ -142,6 +154,25 @@ impl fmt::Display for Error {
             write!(f, "{}{name}: {value}", if i == 0 { " (" } else { ", " })?;
         }
         if self.0.context.is_empty() { Ok(()) } else { f.write_str(")") }
+    }
+}
+
+struct WithCauses<'a>(&'a Error);
+
+impl fmt::Display for WithCauses<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut told = self.0.to_string();
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            let text = error.to_string();
+            // Many an error repeats what it comes from.
+            if !told.contains(&text) {
+                told.push_str(": ");
+                told.push_str(&text);
+            }
+            cause = error.source();
+        }
+        told.chars().try_for_each(|c| f.write_char(if c.is_control() { ' ' } else { c }))
     }
 }
 

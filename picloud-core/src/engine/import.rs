@@ -187,7 +187,7 @@ fn read(library: Arc<Library>) -> Result<(), Box<EvalAltResult>> {
     let source = library.source().clone();
     let read = run::wait(async move { source.read(app).await })?;
     if let Err(error) = read {
-        tracing::error!(%app, error = ?error, "the modules of an app cannot be read");
+        tracing::error!(%app, error = %error.with_causes(), "the modules of an app cannot be read");
         return Err(run::thrown(&unavailable()));
     }
     let known = fiber::current(|run| {

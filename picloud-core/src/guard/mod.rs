@@ -142,7 +142,8 @@ impl Door {
             "not run: {depth} events lie between the first cause and this one, more than max_depth: {} (PICLOUD_MAX_TRIGGER_DEPTH)",
             self.max_depth
         );
-        tracing::warn!(app = %cx.app(), trace = %cx.trace(), call = call.name, depth, "an event loop was cut");
+        let script = cx.script().map(|(_, name)| name);
+        tracing::warn!(app = %cx.app(), script, trace = %cx.trace(), call = call.name, depth, "an event loop was cut");
         let now = cx.clock().now();
         if let Some(log) = cx.log() {
             let message = format!("the handlers of this {} were {text}", call.name);
@@ -224,7 +225,7 @@ fn told<T>(cx: &CallCx, call: Call, answer: Result<T>) -> Result<T> {
         && error.code() != "pubsub.overloaded"
     {
         // What went wrong inside is for the operator; a script sees code and message.
-        tracing::error!(call = call.name, app = %cx.app(), error = ?error, "a service call failed");
+        tracing::error!(call = call.name, app = %cx.app(), error = %error.with_causes(), "a service call failed");
     }
     answer
 }
