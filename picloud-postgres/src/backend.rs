@@ -25,7 +25,7 @@ use crate::catalog::PostgresCatalog;
 use crate::control::Control;
 use crate::docs::PostgresDocs;
 use crate::docs::indexes::Indexes;
-use crate::error::{is_contended, of_database};
+use crate::error::{is_contended, of_connecting, of_database, of_setup};
 use crate::executions::PostgresExecutions;
 use crate::fault::{self, Commit};
 use crate::files::PostgresFiles;
@@ -244,7 +244,9 @@ impl PostgresBackend {
     /// it up to date.
     ///
     /// # Errors
-    /// `postgres.unavailable` when the database does not answer; `postgres.failed` when it refuses.
+    /// `postgres.unavailable` when the database does not answer, `postgres.no_database` when the server has none of this
+    /// name, `postgres.login_refused` for a wrong user or password, `postgres.failed` when it refuses for another reason. Each
+    /// names the database's place and what would be right, never the password.
     pub async fn connect_with(options: PgConnectOptions, config: PostgresConfig) -> Result<Self> {
         let mut options = options.disable_statement_logging();
         if options.get_application_name().is_none() {
@@ -270,7 +272,9 @@ impl PostgresBackend {
             freed: Freed::default(),
             config,
         });
-        inner.lanes.connect().await?.close().await.map_err(of_database)?;
+        let first =
+            inner.lanes.connect().await.map_err(|error| of_connecting(error, inner.lanes.options()))?;
+        first.close().await.map_err(of_database)?;
         let control = Arc::new(Control::start(&inner)?);
         Ok(PostgresBackend { inner, control })
     }
@@ -292,7 +296,7 @@ impl PostgresBackend {
     /// database.
     pub async fn migrate(&self) -> Result<()> {
         let mut connection = self.inner.lanes.connect().await?;
-        schema::migrate(&mut connection, &self.inner.config.schema).await?;
+        schema::migrate(&mut connection, &self.inner.config.schema).await.map_err(of_setup)?;
         connection.close().await.map_err(of_database)
     }
 }

@@ -96,10 +96,14 @@ async fn listen(inner: &Inner) {
     if inner.config.pooler {
         return;
     }
-    let mut wait = FIRST_WAIT;
+    let (mut wait, mut is_away) = (FIRST_WAIT, false);
     loop {
-        if let Err(error) = listen_until_broken(inner, &mut wait).await {
-            tracing::warn!(%error, "not listening to other processes; polling until the database is back");
+        if let Err(error) = listen_until_broken(inner, &mut wait, &mut is_away).await {
+            // Said once: the calls that fail meanwhile have errors of their own.
+            if !is_away {
+                tracing::warn!(%error, "not listening to other processes; polling until the database is back");
+            }
+            is_away = true;
         }
         // Whatever was told meanwhile was missed.
         inner.notices.bump_all();
@@ -109,7 +113,7 @@ async fn listen(inner: &Inner) {
     }
 }
 
-async fn listen_until_broken(inner: &Inner, wait: &mut Duration) -> sqlx::Result<()> {
+async fn listen_until_broken(inner: &Inner, wait: &mut Duration, is_away: &mut bool) -> sqlx::Result<()> {
     let pool = PgPoolOptions::new()
         .max_connections(1)
         .test_before_acquire(false)
@@ -120,6 +124,9 @@ async fn listen_until_broken(inner: &Inner, wait: &mut Duration) -> sqlx::Result
     let channels = [&notices.outbox_channel, &notices.catalog_channel, &notices.ephemeral_channel];
     listener.listen_all(channels.map(String::as_str)).await?;
     *wait = FIRST_WAIT;
+    if std::mem::take(is_away) {
+        tracing::info!("the database is back: listening to other processes again");
+    }
     notices.bump_all();
     inner.live.told.notify_one();
     while let Some(notice) = listener.try_recv().await? {

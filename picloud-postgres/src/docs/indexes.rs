@@ -24,6 +24,7 @@ use uuid::Uuid;
 use super::{PostgresDocs, jsonpath, key};
 use crate::backend::Inner;
 use crate::error::of_database;
+use crate::schema::not_migrated;
 use crate::source::Source;
 use crate::sql::FILLED_AT_ONCE;
 
@@ -289,7 +290,10 @@ pub(crate) async fn fill(inner: &Inner) {
             match fill_next(inner).await {
                 Ok(true) => {}
                 Ok(false) => break,
+                // There is nothing to fill before there is a schema, and who works without one is told by other calls.
+                Err(error) if error.code() == not_migrated().code() => break,
                 Err(error) => {
+                    let error = error.with_causes();
                     tracing::warn!(%error, "a declared index could not be filled further; trying again");
                     break;
                 }
