@@ -77,10 +77,9 @@ struct Arguments {
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     tracing_subscriber::fmt()
-        .with_env_filter(
-            tracing_subscriber::EnvFilter::try_from_default_env()
-                .unwrap_or_else(|_| "warn,picloud::script=off".into()),
-        )
+        .with_env_filter(tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| {
+            "warn,picloud_postgres=info,picloud_core::execution::writer=info,picloud::script=off".into()
+        }))
         .with_writer(std::io::stderr)
         // Colours are for eyes, not for files.
         .with_ansi(std::io::stderr().is_terminal())

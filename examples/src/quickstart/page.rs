@@ -12,7 +12,7 @@ pub(crate) fn welcome(folder: &Path, report: &DeployReport, address: SocketAddr,
     let mut page = String::new();
     let _ = writeln!(page, "picloud serves {} on http://{address}\n", folder.display());
     let _ = write!(page, "{report}");
-    if report.created.is_empty() {
+    if [&report.created, &report.updated, &report.unchanged].into_iter().all(Vec::is_empty) {
         let _ =
             writeln!(page, "There is no .rhai file in it; hidden files and symbolic links are passed over.");
     }
@@ -70,5 +70,24 @@ fn curl(route: &RouteRecord, address: SocketAddr) -> String {
                 "curl -i -X {method} {host}{url} -H 'content-type: application/json' -d '{{\"hello\": \"world\"}}'"
             )
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+
+    #[test]
+    fn a_folder_is_empty_if_it_has_no_scripts_whether_new_or_not() {
+        let says_empty = |report: &DeployReport| {
+            let page = welcome(Path::new("scripts"), report, ([127, 0, 0, 1], 8000).into(), false);
+            page.contains("There is no .rhai file")
+        };
+        let mut report = DeployReport::default();
+        assert!(says_empty(&report));
+        report.unchanged.push("greet".parse().unwrap());
+        assert!(!says_empty(&report));
     }
 }
