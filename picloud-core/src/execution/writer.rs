@@ -4,7 +4,7 @@ use std::fmt;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
@@ -153,6 +153,7 @@ impl ExecutionLog {
         let inbox = self.inner.inbox.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(mut inbox) = inbox else { return };
         let mut closed = false;
+        let mut losses = Losses::default();
         while !closed {
             let Some(first) = inbox.recv().await else { return };
             let mut batch = Vec::new();
@@ -166,7 +167,7 @@ impl ExecutionLog {
             {
                 self.take(item, &mut batch, &mut flushed, &mut closed);
             }
-            self.write(sink.as_ref(), batch).await;
+            self.write(sink.as_ref(), batch, &mut losses).await;
             for flushed in flushed {
                 let _ = flushed.send(());
             }
@@ -177,7 +178,10 @@ impl ExecutionLog {
         while let Ok(item) = inbox.try_recv() {
             self.take(item, &mut batch, &mut flushed, &mut closed);
         }
-        self.write(sink.as_ref(), batch).await;
+        self.write(sink.as_ref(), batch, &mut losses).await;
+        if losses.untold > 0 {
+            tracing::warn!(records = losses.untold, "execution records were lost: their sink failed");
+        }
     }
 
     /// Sorts an item; answers whether it can wait for company.
@@ -200,16 +204,60 @@ impl ExecutionLog {
         false
     }
 
-    async fn write(&self, sink: &dyn ExecutionLogSink, batch: Vec<ExecutionRecord>) {
+    async fn write(&self, sink: &dyn ExecutionLogSink, batch: Vec<ExecutionRecord>, losses: &mut Losses) {
         if batch.is_empty() {
             return;
         }
         let records = batch.len() as u64;
-        if let Err(error) = sink.write(batch).await {
-            self.inner.dropped.fetch_add(records, Ordering::Relaxed);
-            metric::count!("picloud_execution_log_failures_total");
-            tracing::warn!(%error, records, "execution records were lost: their sink failed");
+        match sink.write(batch).await {
+            Ok(()) => {
+                if let Some(records) = losses.end(Instant::now()) {
+                    tracing::info!(records, "execution records are written again; so many more were lost");
+                }
+            }
+            Err(error) => {
+                self.inner.dropped.fetch_add(records, Ordering::Relaxed);
+                metric::count!("picloud_execution_log_failures_total");
+                if let Some(records) = losses.add(records, Instant::now()) {
+                    let error = error.with_causes();
+                    tracing::warn!(%error, records, "execution records were lost: their sink failed");
+                }
+            }
         }
+    }
+}
+
+/// What was lost since it was last told: a sink that is away for a while is told of now and then, not with every batch.
+#[derive(Default)]
+struct Losses {
+    told_at: Option<Instant>,
+    /// That it fails was told, and not yet that it works again.
+    is_told: bool,
+    untold: u64,
+}
+
+impl Losses {
+    const BETWEEN: Duration = Duration::from_secs(10);
+
+    /// Adds records; answers how many to tell of, if it is time to.
+    fn add(&mut self, records: u64, now: Instant) -> Option<u64> {
+        self.untold += records;
+        if !self.is_due(now) {
+            return None;
+        }
+        self.told_at = Some(now);
+        self.is_told = true;
+        Some(std::mem::take(&mut self.untold))
+    }
+
+    /// The sink works; answers how many were lost that were not told of, if there is something to tell.
+    fn end(&mut self, now: Instant) -> Option<u64> {
+        let is_news = std::mem::take(&mut self.is_told) || (self.untold > 0 && self.is_due(now));
+        is_news.then(|| std::mem::take(&mut self.untold))
+    }
+
+    fn is_due(&self, now: Instant) -> bool {
+        self.told_at.is_none_or(|at| now.saturating_duration_since(at) >= Losses::BETWEEN)
     }
 }
 
@@ -310,6 +358,22 @@ mod tests {
         log.clone().run(sink.clone()).await;
         assert_eq!(*sink.batches.lock().unwrap(), [10, 5]);
         assert_eq!(log.dropped(), 15);
+    }
+
+    #[test]
+    fn losses_are_told_now_and_then_and_with_their_end() {
+        let (mut losses, begin) = (Losses::default(), Instant::now());
+        let at = |seconds| begin + Duration::from_secs(seconds);
+        assert_eq!(losses.end(begin), None);
+        assert_eq!(losses.add(3, begin), Some(3));
+        assert_eq!((losses.add(4, at(1)), losses.add(5, at(9))), (None, None));
+        assert_eq!(losses.add(6, at(10)), Some(15));
+        assert_eq!(losses.add(7, at(11)), None);
+        assert_eq!((losses.end(at(12)), losses.end(at(30))), (Some(7), None));
+        // One that works every other time is told of no more often.
+        assert_eq!((losses.add(1, at(13)), losses.end(at(14))), (None, None));
+        assert_eq!(losses.end(at(20)), Some(1));
+        assert_eq!(losses.add(2, at(21)), Some(2));
     }
 
     #[tokio::test]
