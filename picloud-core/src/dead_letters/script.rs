@@ -82,7 +82,7 @@ pub(crate) fn module(outbox: Arc<dyn Outbox>, max_depth: u32) -> ScriptModule {
     let (list, get, count, replay, close) =
         (outbox.clone(), outbox.clone(), outbox.clone(), outbox.clone(), outbox);
     ScriptModule::new("dead_letters")
-        .doc("Events that were given up. Needs a principal with AppDeadLetterManage.")
+        .doc("Events that were given up. What is here needs the right `AppDeadLetterManage`: handlers have it if whoever registered them does, as the host does for the folders that it deploys, and so have callers whom the host knows as administrators of the app.")
         .async_function(
             "list(options?: #{ unresolved, cursor, limit }) -> #{ items, cursor }",
             move |cx: CallCx, options: Option<DeadLetterListOptions>| {
@@ -139,9 +139,9 @@ pub(crate) fn module(outbox: Arc<dyn Outbox>, max_depth: u32) -> ScriptModule {
                 }
             },
         )
-        .about("list", "A page of letters, the newest first, at most 50: `#{ id, source, trigger_id, script_id, attempts, reason, error, first_at, last_at, resolution, resolved_at }`. Throws `forbidden`, as all of these do, unless a principal with `AppDeadLetterManage` calls: handlers of events do.")
+        .about("list", "A page of letters, the newest first, at most 50: `#{ id, source, trigger_id, script_id, attempts, reason, error, first_at, last_at, resolution, resolved_at }`. Throws `forbidden`, as all of these do, without the right.")
         .about("get", "One letter with its `event`, or `()`.")
         .about("count", "How many letters are open.")
-        .about("replay", "Sends the event again, with no attempt counted, and closes the letter as `replayed`. Throws `dead_letters.not_found`, `dead_letters.already_resolved`, `dead_letters.target_gone`, `dead_letters.too_deep`.")
+        .about("replay", "Sends the event again under the same id, with no attempt counted, and closes the letter as `replayed`; if it is given up again, the letter is open again. Throws `dead_letters.not_found`, `dead_letters.already_resolved`, `dead_letters.target_gone`, `dead_letters.too_deep`.")
         .about("resolve", "Closes a letter as `\"ignored\"` or `\"handled_by_script\"`. Throws `dead_letters.not_found`, `dead_letters.already_resolved`, `dead_letters.invalid_resolution`.")
 }
