@@ -81,6 +81,7 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
     Migration { version: 6, name: "secrets", text: include_str!("../migrations/0006_secrets.sql") },
     Migration { version: 7, name: "ephemeral", text: include_str!("../migrations/0007_ephemeral.sql") },
     Migration { version: 8, name: "docs indexes", text: include_str!("../migrations/0008_docs_indexes.sql") },
+    Migration { version: 9, name: "comments", text: include_str!("../migrations/0009_comments.sql") },
 ];
 
 /// The version of a schema that is up to date.
@@ -214,13 +215,15 @@ mod tests {
                 (migration.version, hex)
             })
             .collect();
-        let known = [DOCS, FILES, QUEUE, IMPORTS, SECRETS, EPHEMERAL, DOCS_INDEXES].map(str::to_owned);
+        let known =
+            [DOCS, FILES, QUEUE, IMPORTS, SECRETS, EPHEMERAL, DOCS_INDEXES, COMMENTS].map(str::to_owned);
         assert_eq!(checksums[0], (1, FIRST.to_owned()));
         assert_eq!(checksums[1..].iter().map(|(_, sum)| sum.clone()).collect::<Vec<_>>(), known);
     }
 
     const IMPORTS: &str = "df335e3e25fc63a54417c4569d094d67d0cf9d23d6e6c01adcb18570a5dfb9fc";
     const DOCS_INDEXES: &str = "2cc9bf6501e9ddcf2b69c062f9ae931e5f13ab7ada65575476b325cddf4b44fd";
+    const COMMENTS: &str = "d194d4da27fe603e9c12a463045ed0bc208d8295c33636ddace1f237ed4bbe23";
     const EPHEMERAL: &str = "02b5ba0ca7dd0b14b1eee19af01c7bcede9f87d1c9449933a55e96b3e49b714f";
     const DOCS: &str = "f95a04d64806c50c5a15905b8a8301da048ddea9298d6b0715a7739578f1e49e";
     const FILES: &str = "8cfde03cc6e13c5bdf4ff64a6d39e870c079f657a6d4d3eda32585bf96fd0a90";

@@ -116,6 +116,38 @@ async fn nothing_is_made_outside_the_schema() {
 }
 
 #[tokio::test]
+async fn the_words_of_a_column_are_told_in_its_comment() {
+    let database = Database::new().await;
+    let mut connection = PgConnection::connect(&url()).await.unwrap();
+    let words = [
+        ("executions.status", "success error timeout budget_exceeded overloaded cancelled loop"),
+        ("outbox.kind", "kv docs files pubsub cron queue dead_letter http"),
+        ("dead_letters.reason", "failed crash registrant_invalid"),
+        ("dead_letters.resolution", "replayed ignored handled_by_script handler_failed"),
+        ("routes.dispatch_mode", "sync async"),
+        ("triggers.owner", "api folder directive"),
+        ("dead_letters.died_at", "last_at"),
+        ("kv.version", "sequence"),
+    ];
+    for (column, words) in words {
+        let (table, name) = column.split_once('.').unwrap();
+        let comment: Option<String> = sqlx::query_scalar(
+            "SELECT col_description(a.attrelid, a.attnum) FROM pg_attribute a
+             WHERE a.attrelid = ($1 || '.' || $2)::regclass AND a.attname = $3",
+        )
+        .bind(database.schema.as_str())
+        .bind(table)
+        .bind(name)
+        .fetch_one(&mut connection)
+        .await
+        .unwrap();
+        let comment = comment.unwrap_or_default();
+        let missing: Vec<_> = words.split(' ').filter(|word| !comment.contains(word)).collect();
+        assert!(missing.is_empty(), "{column}: {missing:?} in {comment:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_password_is_not_in_debug_output_nor_in_errors() {
     let database = Database::new().await;
     let secret = url().replace("picloud@", "picloud:hush@");
