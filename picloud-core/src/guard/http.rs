@@ -38,7 +38,7 @@ impl HttpService for GuardedHttp {
         if let Err(error) = &answer
             && error.kind() == ErrorKind::Internal
         {
-            tracing::error!(call = call.name, app = %cx.app(), ?error, "a service call failed");
+            tracing::error!(call = call.name, app = %cx.app(), error = %error.with_causes(), "a service call failed");
         }
         answer
     }
