@@ -131,6 +131,8 @@ async fn serve_folder(cloud: &Picloud, app: &App, arguments: &Arguments) -> Resu
         _ => format!("cannot listen on {}: {error}", arguments.listen),
     })?;
     let address = listener.local_addr()?;
+    // Before anybody is told where it listens: from then on it may be stopped.
+    let stop = stop_signal()?;
     match deploy(app, &arguments.scripts).await {
         Ok(report) => print!("{}", page::welcome(&arguments.scripts, &report, address, arguments.watch)),
         // With --watch the first fix goes live like every later one.
@@ -145,7 +147,7 @@ async fn serve_folder(cloud: &Picloud, app: &App, arguments: &Arguments) -> Resu
     }
     let watcher = if arguments.watch { Some(watch::start(app.clone(), &arguments.scripts)?) } else { None };
     let routes = router(cloud, RouterConfig::default().expose_errors(true));
-    serve(cloud, listener, routes, ServeConfig::default().drain(DRAIN), stop_signal()).await?;
+    serve(cloud, listener, routes, ServeConfig::default().drain(DRAIN), stop).await?;
     if let Some(watcher) = watcher {
         watcher.stop().await;
     }
@@ -161,20 +163,24 @@ async fn deploy(app: &App, folder: &Path) -> Result<DeployReport, DeployError> {
     app.deploy(&bundle).await
 }
 
-/// Completes on Ctrl-C or SIGTERM.
-async fn stop_signal() {
+/// Completes on Ctrl-C or SIGTERM, from now on.
+fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
     #[cfg(unix)]
-    {
+    let stopped = {
         use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+        let (mut terminate, mut interrupt) =
+            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        async move {
             tokio::select! {
                 _ = terminate.recv() => {}
-                _ = tokio::signal::ctrl_c() => {}
+                _ = interrupt.recv() => {}
             }
-            eprintln!("\nstopping: requests under way may finish");
-            return;
         }
-    }
-    let _ = tokio::signal::ctrl_c().await;
-    eprintln!("\nstopping: requests under way may finish");
+    };
+    #[cfg(not(unix))]
+    let stopped = async { drop(tokio::signal::ctrl_c().await) };
+    Ok(async {
+        stopped.await;
+        eprintln!("\nstopping: requests under way may finish");
+    })
 }
