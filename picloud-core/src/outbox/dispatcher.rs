@@ -29,8 +29,7 @@ pub struct DispatcherConfig {
     /// Most rows that this process has at once, running, waiting for an executor thread, or waiting to be settled. A
     /// handler that waits holds one. A script that holds twice, and an app that holds four times, as many as are left gets
     /// no further ones for the time being: one alone gets two thirds and four fifths, so that handlers which take long keep
-    /// nobody else waiting.
-    /// Default: 1 000.
+    /// nobody else waiting. Default: 1 500.
     pub max_in_flight: usize,
     /// Most rows claimed or settled at once. Default: 200.
     pub batch: usize,
@@ -51,7 +50,7 @@ impl Default for DispatcherConfig {
     fn default() -> Self {
         DispatcherConfig {
             enabled: true,
-            max_in_flight: 1_000,
+            max_in_flight: 1_500,
             batch: 200,
             poll: Duration::from_secs(2),
             heartbeat: Duration::from_secs(1),
@@ -60,6 +59,9 @@ impl Default for DispatcherConfig {
         }
     }
 }
+
+/// For how long somebody has too much before others are served past it: for that long handlers may be said to take long.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 /// How long to wait at least before claiming past those who have too much, who may have many rows in the way; and how many
 /// times as long as the last such claim took.
@@ -228,7 +230,7 @@ impl Dispatcher {
     /// Takes rows as long as there is room.
     async fn claimer(self: Arc<Self>) {
         let mut notices = self.outbox.notices();
-        let (mut registered, mut told) = (false, None);
+        let (mut registered, mut told, mut greedy_since) = (false, None, None);
         while !self.is_closing() {
             if !registered {
                 registered = self.register().await;
@@ -247,7 +249,15 @@ impl Dispatcher {
             // Never all that is left: it may go to one script, and others come later.
             let limit = free.div_ceil(2).min(self.config.batch);
             let except = self.held.greedy(free);
-            if limit > 0 && except != Except::default() {
+            if except == Except::default() {
+                greedy_since = None;
+            } else if let Some(patience) =
+                PATIENCE.checked_sub(greedy_since.get_or_insert_with(Instant::now).elapsed())
+            {
+                // They may be many and quick.
+                self.wait_for_room(patience).await;
+                continue;
+            } else if limit > 0 {
                 self.tell_of(&except, &mut told);
                 self.claim_past(&except, limit).await;
                 continue;
@@ -299,6 +309,13 @@ impl Dispatcher {
         let found = rows.len();
         self.hand_out(worker, rows);
         Ok(found)
+    }
+
+    /// Waits until something was settled, for the end, or for `at_most`.
+    async fn wait_for_room(&self, at_most: Duration) {
+        let mut closing = self.closing.subscribe();
+        let ended = pin!(async { drop(closing.wait_for(|closing| *closing).await) });
+        unless(ended, tokio::time::timeout(at_most, self.room.notified())).await;
     }
 
     /// Claims past rows of those who have too much, and rests: however many rows are in the way, most of the time goes to
