@@ -68,6 +68,9 @@ const PATIENCE: Duration = Duration::from_millis(100);
 const PAST_OTHERS: Duration = Duration::from_millis(20);
 const PAST_OTHERS_TIMES: u32 = 2;
 
+/// How long to wait for a notice when there was nothing but rows of those who have too much: somebody else's may become due.
+const PAST_NOBODY: Duration = Duration::from_millis(250);
+
 /// How often at most it is said that somebody has too much.
 const TOLD_EVERY: Duration = Duration::from_secs(60);
 
@@ -230,7 +233,8 @@ impl Dispatcher {
     /// Takes rows as long as there is room.
     async fn claimer(self: Arc<Self>) {
         let mut notices = self.outbox.notices();
-        let (mut registered, mut told, mut greedy_since) = (false, None, None);
+        let (mut registered, mut told) = (false, None);
+        let (mut crowded_since, mut announced) = (None, None);
         while !self.is_closing() {
             if !registered {
                 registered = self.register().await;
@@ -242,56 +246,60 @@ impl Dispatcher {
             notices.mark_unchanged();
             if !self.is_sure().await {
                 self.rest(AFTER_FAILURE).await;
-                continue;
             }
             let held = self.in_flight.load(Ordering::Acquire);
             let free = self.config.max_in_flight.saturating_sub(held);
             // Never all that is left: it may go to one script, and others come later.
-            let limit = free.div_ceil(2).min(self.config.batch);
+            let headroom = self.held.headroom(free);
             let except = self.held.greedy(free);
-            if except == Except::default() {
-                greedy_since = None;
-            } else if let Some(patience) =
-                PATIENCE.checked_sub(greedy_since.get_or_insert_with(Instant::now).elapsed())
-            {
-                // They may be many and quick.
-                self.wait_for_room(patience).await;
-                continue;
-            } else if limit > 0 {
-                self.tell_of(&except, &mut told);
-                self.claim_past(&except, limit).await;
+            // A small batch costs as much as a full one: better wait until there is room for a good part of one.
+            let is_short =
+                headroom == 0 || headroom * 2 < self.config.batch.min(self.config.max_in_flight / 4);
+            if !is_short && except == Except::default() {
+                crowded_since = None;
+            } else {
+                let since = crowded_since.get_or_insert_with(Instant::now);
+                if let Some(patience) = PATIENCE.checked_sub(since.elapsed()) {
+                    // They may be many and quick.
+                    self.wait_for_room(patience).await;
+                } else {
+                    self.tell_of(&except, &mut told);
+                    if announced.is_none_or(|at: Instant| at.elapsed() >= AFTER_FAILURE) {
+                        // More than this process can take: others may have room.
+                        announced = Some(Instant::now());
+                        self.outbox.announce();
+                    }
+                    // Past those who have most, others may get half of what is left.
+                    let past = if except == Except::default() { headroom } else { free.div_ceil(2) };
+                    let limit = past.min(self.config.batch);
+                    if limit == 0 {
+                        self.wait_for_room(self.config.poll).await;
+                    } else if self.claim_past(&except, limit).await == 0 {
+                        self.wait(&mut notices, PAST_NOBODY).await;
+                    }
+                }
                 continue;
             }
-            // A small batch costs as much as a full one: wait until there is room for a good part of one.
-            let wait = if free == 0 || free * 2 < self.config.batch.min(self.config.max_in_flight / 4) {
-                None
-            } else {
-                match self.claim(limit, &except).await {
-                    Ok(found) => {
-                        if found == limit {
-                            if self.in_flight.load(Ordering::Acquire) >= self.config.max_in_flight {
-                                // More than this process can take: others may have room.
-                                self.outbox.announce();
-                            }
-                            continue;
-                        }
-                        if found == 0 && held == 0 && !self.idle_wanted().is_empty() {
-                            match self.promote(true).await {
-                                Ok(Promoted { count: 0, more: false, .. }) => self.tell_idle(),
-                                Ok(_) => continue,
-                                Err(error) => {
-                                    tracing::warn!(%error, "messages of queues could not be made due; trying again");
-                                    self.rest(AFTER_FAILURE).await;
-                                    continue;
-                                }
+            let limit = headroom.min(self.config.batch);
+            let wait = match self.claim(limit, &except).await {
+                Ok(found) if found == limit => continue,
+                Ok(found) => {
+                    if found == 0 && held == 0 && !self.idle_wanted().is_empty() {
+                        match self.promote(true).await {
+                            Ok(Promoted { count: 0, more: false, .. }) => self.tell_idle(),
+                            Ok(_) => continue,
+                            Err(error) => {
+                                tracing::warn!(%error, "messages of queues could not be made due; trying again");
+                                self.rest(AFTER_FAILURE).await;
+                                continue;
                             }
                         }
-                        Some(self.until_due().await)
                     }
-                    Err(error) => {
-                        tracing::warn!(%error, "events could not be claimed; trying again");
-                        Some(AFTER_FAILURE)
-                    }
+                    self.until_due().await
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "events could not be claimed; trying again");
+                    AFTER_FAILURE
                 }
             };
             self.wait(&mut notices, wait).await;
@@ -319,20 +327,22 @@ impl Dispatcher {
     }
 
     /// Claims past rows of those who have too much, and rests: however many rows are in the way, most of the time goes to
-    /// others.
-    async fn claim_past(&self, except: &Except, limit: usize) {
+    /// others. Answers how many it claimed.
+    async fn claim_past(&self, except: &Except, limit: usize) -> usize {
         let began = Instant::now();
-        if let Err(error) = self.claim(limit, except).await {
+        let found = self.claim(limit, except).await.unwrap_or_else(|error| {
             tracing::warn!(%error, "events could not be claimed; trying again");
-        }
+            0
+        });
         let rest = (began.elapsed() * PAST_OTHERS_TIMES).max(PAST_OTHERS);
         let mut closing = self.closing.subscribe();
         let ended = pin!(async { drop(closing.wait_for(|closing| *closing).await) });
         unless(ended, tokio::time::sleep(rest)).await;
+        found
     }
 
     fn tell_of(&self, except: &Except, told: &mut Option<Instant>) {
-        if told.is_some_and(|told| told.elapsed() < TOLD_EVERY) {
+        if *except == Except::default() || told.is_some_and(|told| told.elapsed() < TOLD_EVERY) {
             return;
         }
         *told = Some(Instant::now());
@@ -442,22 +452,21 @@ impl Dispatcher {
         }
     }
 
-    /// Waits for a notice, for room, for the end, or for `at_most`.
-    async fn wait(&self, notices: &mut watch::Receiver<u64>, at_most: Option<Duration>) {
+    /// Waits for a notice, for the end, or for `at_most`; while somebody wants to know when nothing is left, also for room.
+    async fn wait(&self, notices: &mut watch::Receiver<u64>, at_most: Duration) {
         let mut closing = self.closing.subscribe();
-        let has_room = at_most.is_some();
-        let mut timer = pin!(self.clock.sleep(at_most.unwrap_or(self.config.poll)));
+        let mut timer = pin!(self.clock.sleep(at_most));
         let mut noticed = pin!(notices.changed());
         let mut room = pin!(self.room.notified());
         let mut asked = pin!(self.asked.notified());
         let mut ended = pin!(async { drop(closing.wait_for(|closing| *closing).await) });
-        let wants_room = !has_room || !self.idle_wanted().is_empty();
+        let wants_room = !self.idle_wanted().is_empty();
         std::future::poll_fn(|cx| {
             let over = ended.as_mut().poll(cx).is_ready()
                 || asked.as_mut().poll(cx).is_ready()
                 || timer.as_mut().poll(cx).is_ready()
-                // Rows that become due are of no use without room; and room is of no use without rows.
-                || (has_room && noticed.as_mut().poll(cx).is_ready())
+                || noticed.as_mut().poll(cx).is_ready()
+                // Room is of no use without rows.
                 || (wants_room && room.as_mut().poll(cx).is_ready());
             if over { Poll::Ready(()) } else { Poll::Pending }
         })
@@ -465,7 +474,7 @@ impl Dispatcher {
     }
 
     async fn rest(&self, duration: Duration) {
-        self.wait(&mut self.outbox.notices(), Some(duration)).await;
+        self.wait(&mut self.outbox.notices(), duration).await;
     }
 
     fn tell_idle(&self) {
@@ -629,6 +638,9 @@ impl Dispatcher {
             let Ok(_taking) = tokio::time::timeout(self.config.heartbeat, self.taking.lock()).await else {
                 continue;
             };
+            if self.is_closing() {
+                continue;
+            }
             match self.outbox.take_over(worker, self.config.lease, self.config.batch).await {
                 Ok(rows) => {
                     if !rows.is_empty() {

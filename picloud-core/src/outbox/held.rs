@@ -56,6 +56,13 @@ impl Held {
         self.rows().claims.keys().map(|(id, _)| *id).collect()
     }
 
+    /// How many more rows may come while there is room for `free`, even if all of them are of the script that has most.
+    pub(super) fn headroom(&self, free: usize) -> usize {
+        let most = self.rows().scripts.values().copied().max().unwrap_or_default();
+        // Each one that comes also takes from what is free.
+        free.saturating_mul(SCRIPT_TIMES_FREE).saturating_sub(most).div_ceil(SCRIPT_TIMES_FREE + 1)
+    }
+
     /// Who gets no more while there is room for `free` only.
     pub(super) fn greedy(&self, free: usize) -> Except {
         let rows = self.rows();
@@ -135,6 +142,25 @@ mod tests {
         assert_eq!(held.greedy(30 - 9).apps, [app], "and the other one goes on");
         held.remove(&settled(&other));
         assert_eq!(held.ids().len(), 120);
+    }
+
+    #[test]
+    fn as_many_may_come_as_make_nobody_greedy() {
+        for places in 1..200 {
+            let (held, app, script) = (Held::default(), AppId::new(), ScriptId::new());
+            let mut free = places;
+            loop {
+                let headroom = held.headroom(free);
+                assert!(headroom <= free);
+                if headroom == 0 {
+                    break;
+                }
+                held.add(&claimed(app, script, headroom));
+                free -= headroom;
+            }
+            let count = places - free;
+            assert!(count >= places * 2 / 3 && count <= places * 2 / 3 + 2, "{count} of {places}");
+        }
     }
 
     #[test]
