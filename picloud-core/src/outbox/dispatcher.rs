@@ -28,8 +28,8 @@ pub struct DispatcherConfig {
     pub enabled: bool,
     /// Most rows that this process has at once, running, waiting for an executor thread, or waiting to be settled. A
     /// handler that waits holds one. A script that holds twice, and an app that holds four times, as many as are left gets
-    /// no further ones for the time being: one alone gets two thirds and four fifths, so that handlers which take long keep
-    /// nobody else waiting. Default: 1 500.
+    /// no further ones for the time being: one alone gets about two thirds and four fifths, give or take a batch, so that
+    /// handlers which take long keep nobody else waiting. Default: 1 500.
     pub max_in_flight: usize,
     /// Most rows claimed or settled at once. Default: 200.
     pub batch: usize,

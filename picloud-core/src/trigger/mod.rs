@@ -24,8 +24,9 @@ pub use types::{
     DocsTrigger, FilesTrigger, KvTrigger, Registrant, TriggerConfig, TriggerKind, TriggerRecord,
 };
 
-/// Most triggers of an app, schedules aside: one event may match all of them.
+/// Most triggers that a deployment leaves an app with, schedules aside: one event may match all of them. What a host makes
+/// with [`App::create_trigger`](crate::App::create_trigger) counts, and is not refused.
 pub const MAX_TRIGGERS: usize = 1_000;
 
-/// Most schedules of an app.
+/// Most schedules that a deployment leaves an app with, counted likewise.
 pub const MAX_SCHEDULES: usize = 10_000;
