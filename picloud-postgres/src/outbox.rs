@@ -1,5 +1,6 @@
 //! Events on their way.
 
+use std::cmp::Reverse;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -100,7 +101,9 @@ impl Outbox for PostgresOutbox {
             }
         }
         // In the order of ids, so that two who settle do not wait for each other in a circle.
-        once.sort_by_key(|settlement| settlement.id);
+        once.sort_by_key(|settlement| (settlement.id, Reverse(settlement.claim)));
+        // Of several claims of one event only the last can be in force.
+        once.dedup_by_key(|settlement| settlement.id);
         taken.clear();
         let part = |is_wanted: fn(&Verdict) -> bool| {
             once.iter().copied().filter(|settlement| is_wanted(&settlement.verdict)).collect::<Vec<_>>()

@@ -239,6 +239,19 @@ async fn a_claim_settled_twice_in_a_batch_counts_the_first_time(world: World) ->
     assert_eq!(events.outbox.settle(worker, &batch).await?, batch.get(1..).unwrap_or_default());
     assert_eq!(events.waiting().await?, []);
     assert_eq!(events.letters(10).await?, []);
+    // An older claim of the event beside the one in force takes nothing away from it.
+    for older_first in [true, false] {
+        events.store(1).await?;
+        let older = events.claim_one(worker).await?;
+        events.outbox.settle(worker, &[settlement(&older, retry_now())]).await?;
+        let newer = events.claim_one(worker).await?;
+        let mut batch = [settlement(&newer, Verdict::Done), settlement(&older, Verdict::Done)];
+        if older_first {
+            batch.reverse();
+        }
+        assert_eq!(events.outbox.settle(worker, &batch).await?, [settlement(&older, Verdict::Done)]);
+        assert_eq!(events.waiting().await?, []);
+    }
     Ok(())
 }
 
