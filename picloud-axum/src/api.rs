@@ -33,6 +33,13 @@ pub(crate) fn router<S: Clone + Send + Sync + 'static>(cloud: &Picloud, config: 
         .route("/api/{*rest}", any(unknown))
 }
 
+/// Whether the path is one of [`router`]'s.
+pub(crate) fn answers(path: &str) -> bool {
+    let path = path.strip_prefix('/').unwrap_or(path);
+    let (first, is_alone) = path.split_once('/').map_or((path, true), |(first, _)| (first, false));
+    first == "api" || is_alone && ["healthz", "readyz", "version"].contains(&first)
+}
+
 /// Whatever is under `/api/` is for programs: they get JSON, not a page.
 async fn unknown(request: Request<Body>) -> ApiError {
     let path = request.uri().path();
@@ -90,5 +97,5 @@ async fn execute(handler: &Handler, script: &str, request: Request<Body>) -> Res
     http.host = normalize_host(host_of(&parts)).into_owned();
     http.query = parts.uri.query().map(str::to_owned);
     http.headers = parts.headers;
-    Ok(handler.run(app.record.id, script, http, principal).await)
+    Ok(handler.begin((app.record.id, script), http, principal).await.map(Body::from))
 }

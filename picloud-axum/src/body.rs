@@ -1,5 +1,6 @@
 //! Bytes between requests, responses and files, piece by piece.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -9,11 +10,70 @@ use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use http_body_util::BodyExt;
-use hyper::body::{Frame, SizeHint};
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use picloud_core::files::{ByteSource, FileResponse};
 use picloud_core::{Error, ErrorKind, Result, async_trait};
 use tokio::time::Instant;
+
+/// The body of a response: at hand, as what most scripts answer, or still to come.
+#[derive(Debug)]
+pub(crate) enum ResponseBody {
+    Whole(Full<Bytes>),
+    Piecewise(Body),
+}
+
+impl From<Bytes> for ResponseBody {
+    fn from(bytes: Bytes) -> Self {
+        ResponseBody::Whole(Full::new(bytes))
+    }
+}
+
+impl From<Body> for ResponseBody {
+    fn from(body: Body) -> Self {
+        ResponseBody::Piecewise(body)
+    }
+}
+
+impl From<ResponseBody> for Body {
+    fn from(body: ResponseBody) -> Self {
+        match body {
+            ResponseBody::Whole(body) => Body::new(body),
+            ResponseBody::Piecewise(body) => body,
+        }
+    }
+}
+
+impl HttpBody for ResponseBody {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        match &mut *self {
+            ResponseBody::Whole(body) => {
+                Pin::new(body).poll_frame(cx).map_err(|never: Infallible| match never {})
+            }
+            ResponseBody::Piecewise(body) => Pin::new(body).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            ResponseBody::Whole(body) => body.is_end_stream(),
+            ResponseBody::Piecewise(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            ResponseBody::Whole(body) => body.size_hint(),
+            ResponseBody::Piecewise(body) => body.size_hint(),
+        }
+    }
+}
 
 /// A response with a file.
 pub(crate) fn file_response(answer: FileResponse) -> Response {
@@ -42,7 +102,7 @@ struct FileBody {
     left: u64,
 }
 
-impl hyper::body::Body for FileBody {
+impl HttpBody for FileBody {
     type Data = Bytes;
     type Error = Error;
 

@@ -45,6 +45,7 @@ mod config;
 mod error;
 mod events;
 mod files;
+mod routes;
 mod scripts;
 mod serve;
 
@@ -55,7 +56,7 @@ pub use bind::bind;
 pub use config::{RouterConfig, ServeConfig};
 pub use error::ApiError;
 pub use files::files_router;
-pub use serve::serve;
+pub use serve::{Routes, serve};
 
 /// Everything: the routes of scripts, the HTTP API, health and version.
 ///

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::ConnectInfo;
+use futures_util::FutureExt;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -20,8 +20,9 @@ use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use crate::ServeConfig;
 use crate::events::UnderWay;
+use crate::routes::{Answers, PicloudRoutes};
+use crate::{RouterConfig, ServeConfig};
 
 /// How long to wait after the system refused a connection for want of descriptors or memory.
 const BREATH: Duration = Duration::from_millis(50);
@@ -48,11 +49,37 @@ struct Handed {
     counted: Counted,
 }
 
-/// Serves `router` on the executor threads of `cloud` until `shutdown` completes, then lets requests under way
+/// What a server answers with.
+///
+/// [`serve`] takes either form as it is: a [`Router`], or the [`RouterConfig`] of picloud alone.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Routes {
+    /// These routes, whosever they are.
+    Router(Router),
+    /// Picloud's routes and no others: as [`router`](crate::router), but what is for scripts goes to them without the
+    /// way through an axum router.
+    Picloud(RouterConfig),
+}
+
+impl From<Router> for Routes {
+    fn from(router: Router) -> Self {
+        Routes::Router(router)
+    }
+}
+
+impl From<RouterConfig> for Routes {
+    fn from(config: RouterConfig) -> Self {
+        Routes::Picloud(config)
+    }
+}
+
+/// Serves `routes` on the executor threads of `cloud` until `shutdown` completes, then lets requests under way
 /// finish within [`ServeConfig::drain`].
 ///
 /// HTTP/1.1. The listener, from [`bind`](crate::bind), is shared by all threads; a connection stays on the thread
-/// that has the fewest. Requests carry [`ConnectInfo<SocketAddr>`]. Call
+/// that has the fewest. Requests to a router carry
+/// [`ConnectInfo<SocketAddr>`](axum::extract::ConnectInfo). Call
 /// [`Picloud::shutdown`] afterwards. Dropping the future stops the server like `shutdown` does, without the wait.
 ///
 /// # Errors
@@ -60,13 +87,27 @@ struct Handed {
 pub async fn serve(
     cloud: &Picloud,
     listener: TcpListener,
-    router: Router,
+    routes: impl Into<Routes>,
+    config: ServeConfig,
+    shutdown: impl Future<Output = ()>,
+) -> io::Result<()> {
+    match routes.into() {
+        // Makes every handler ready once, not for each request.
+        Routes::Router(router) => run(cloud, listener, router.with_state(()), config, shutdown).await,
+        Routes::Picloud(routes) => {
+            run(cloud, listener, PicloudRoutes::new(cloud, routes), config, shutdown).await
+        }
+    }
+}
+
+async fn run(
+    cloud: &Picloud,
+    listener: TcpListener,
+    routes: impl Answers,
     config: ServeConfig,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
     listener.set_nonblocking(true)?;
-    // Makes every handler ready once, not for each request.
-    let router: Router = router.with_state(());
     let (stop, stopped) = watch::channel(());
     let mut loops = JoinSet::new();
     let (mut acceptors, mut inboxes) = (Vec::new(), Vec::new());
@@ -81,7 +122,7 @@ pub async fn serve(
         let server = Server {
             index,
             acceptors: acceptors.clone(),
-            router: router.clone(),
+            routes: routes.clone(),
             config: config.clone(),
             stopped: stopped.clone(),
         };
@@ -105,15 +146,15 @@ pub async fn serve(
     Ok(())
 }
 
-struct Server {
+struct Server<R> {
     index: usize,
     acceptors: Arc<[Acceptor]>,
-    router: Router,
+    routes: R,
     config: ServeConfig,
     stopped: watch::Receiver<()>,
 }
 
-impl Server {
+impl<R: Answers> Server<R> {
     async fn run(
         mut self,
         listener: TcpListener,
@@ -188,8 +229,8 @@ impl Server {
         stream: TcpStream,
         peer: SocketAddr,
         counted: Counted,
-    ) -> impl Future<Output = ()> + Send + use<> {
-        let router = self.router.clone();
+    ) -> impl Future<Output = ()> + Send + use<R> {
+        let routes = self.routes.of_connection();
         let header_timeout = self.config.header_timeout;
         let mut stopped = self.stopped.clone();
         async move {
@@ -202,14 +243,12 @@ impl Server {
             // A stream has no end of its own.
             let under_way = Arc::new(UnderWay::default());
             let streams = under_way.clone();
-            let service = service_fn(move |mut request: http::Request<Incoming>| {
-                request.extensions_mut().insert(ConnectInfo(peer));
-                let (mut router, under_way) = (router.clone(), under_way.clone());
-                async move {
-                    let mut response = tower_service::Service::call(&mut router, request).await?;
+            let service = service_fn(move |request: http::Request<Incoming>| {
+                let under_way = under_way.clone();
+                routes.answer(request, peer).map(move |mut response| {
                     under_way.note(&mut response);
                     Ok::<_, Infallible>(response)
-                }
+                })
             });
             let connection = http1::Builder::new()
                 // A client that reads slowly holds that much, besides what waits for it.

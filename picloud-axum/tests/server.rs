@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use picloud_axum::{RouterConfig, ServeConfig, bind, router, serve};
+use picloud_axum::{RouterConfig, Routes, ServeConfig, bind, router, serve};
 use picloud_core::Picloud;
 use picloud_core::script::Bundle;
 use picloud_memory::MemoryBackend;
@@ -21,15 +21,25 @@ struct Server {
     task: JoinHandle<std::io::Result<()>>,
 }
 
-async fn server(source: &str, config: ServeConfig) -> Server {
+async fn cloud(source: &str) -> Picloud {
     let cloud = Picloud::builder(MemoryBackend::new()).start().await.unwrap();
     let app = cloud.create_app("shop").await.unwrap();
     app.deploy(&Bundle::new().file("script", source).unwrap()).await.unwrap();
+    cloud
+}
+
+async fn server(source: &str, config: ServeConfig) -> Server {
+    let cloud = cloud(source).await;
+    serving(&cloud, RouterConfig::default(), config)
+}
+
+fn serving(cloud: &Picloud, routes: impl Into<Routes>, config: ServeConfig) -> Server {
+    let (cloud, routes) = (cloud.clone(), routes.into());
     let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel();
     let task = tokio::spawn({
-        let (cloud, routes) = (cloud.clone(), router(&cloud, RouterConfig::default()));
+        let cloud = cloud.clone();
         async move { serve(&cloud, listener, routes, config, async { drop(stopped.await) }).await }
     });
     Server { cloud, address, stop, task }
@@ -135,4 +145,74 @@ async fn a_taken_port_is_an_error() {
     let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let error = bind(listener.local_addr().unwrap()).unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse);
+}
+
+/// All that comes back on a connection that closes after one answer: head without its date, in order of lines, and body.
+async fn whole(address: SocketAddr, request: &str) -> (Vec<String>, String) {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut text = String::new();
+    tokio::time::timeout(Duration::from_secs(20), stream.read_to_string(&mut text)).await.unwrap().unwrap();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+    let mut lines: Vec<_> =
+        head.lines().filter(|line| !line.starts_with("date:")).map(str::to_owned).collect();
+    lines.sort();
+    (lines, body.to_owned())
+}
+
+#[tokio::test]
+async fn picloud_alone_answers_as_its_router_does() {
+    let source = "//! route GET /x\n//! route POST /x\n//! route GET /files/*\n//! route POST /later async\n//! route GET /healthz-not\n\
+                  #{ statusCode: 201, headers: #{ \"x-path\": ctx.request.path }, body: [ctx.request.method, ctx.request.body, ctx.request.query] }";
+    let cloud = cloud(source).await;
+    let alone = serving(&cloud, RouterConfig::default(), ServeConfig::default());
+    let routed = serving(&cloud, router(&cloud, RouterConfig::default()), ServeConfig::default());
+    let mut requests = Vec::new();
+    for path in [
+        "/x",
+        "/x/",
+        "//x?a=1&b=2",
+        "/files/a/b",
+        "/files",
+        "/none",
+        "/",
+        "/%zz",
+        "/a/../x",
+        "/api",
+        "/api/",
+        "/api/v1/none",
+        "/api/v2",
+        "/apis",
+        "/healthz",
+        "/healthz/",
+        "/healthz/x",
+        "/%68ealthz",
+        "/healthz-not",
+        "/readyz",
+        "/version",
+        "/version?a",
+        "/api/v1/execute/00000000-0000-7000-8000-000000000000",
+    ] {
+        for method in ["GET", "HEAD", "OPTIONS", "DELETE", "POST"] {
+            requests.push(format!("{method} {path} HTTP/1.1\r\nhost: shop\r\nconnection: close\r\n\r\n"));
+        }
+    }
+    let post = "POST /x HTTP/1.1\r\nhost: shop\r\nconnection: close\r\ncontent-type: application/json\r\n";
+    requests.push(format!("{post}content-length: 7\r\n\r\n{{\"a\":1}}"));
+    requests.push(format!("{post}content-length: 0\r\n\r\n"));
+    requests.push(format!("{post}content-length: 99999999\r\n\r\n"));
+    requests.push(format!("{post}transfer-encoding: chunked\r\n\r\n7\r\n{{\"a\":1}}\r\n0\r\n\r\n"));
+    requests.push(format!("{post}transfer-encoding: chunked\r\n\r\nnot a length\r\n"));
+    for request in requests {
+        let (one, other) = (whole(alone.address, &request).await, whole(routed.address, &request).await);
+        assert_eq!(one, other, "{request}");
+        assert!(one.0.iter().any(|line| line.starts_with("HTTP/1.1 ")), "{request}: {one:?}");
+    }
+    let later = "POST /later HTTP/1.1\r\nhost: shop\r\nconnection: close\r\n\r\n";
+    assert!(whole(alone.address, later).await.0.contains(&"HTTP/1.1 202 Accepted".to_owned()));
+    for server in [alone, routed] {
+        drop(server.stop);
+        server.task.await.unwrap().unwrap();
+    }
+    cloud.shutdown(Duration::from_secs(1)).await;
 }

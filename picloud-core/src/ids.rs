@@ -1,6 +1,8 @@
 //! Identifiers: one newtype over UUID v7 for each kind of thing, so that they cannot be mixed up.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use uuid::{Builder, Uuid};
@@ -23,8 +25,17 @@ thread_local! {
 }
 
 pub(crate) fn v7() -> Uuid {
-    // A system without randomness or with a clock before 1970: let the library decide.
-    POOL.with_borrow_mut(Pool::next).unwrap_or_else(Uuid::now_v7)
+    let [id] = many();
+    id
+}
+
+/// Some ids of one moment, in order: the clock is asked once.
+pub(crate) fn many<const N: usize>() -> [Uuid; N] {
+    POOL.with_borrow_mut(|pool| {
+        let now = Pool::ticks();
+        // A system without randomness or with a clock before 1970: let the library decide.
+        std::array::from_fn(|_| now.and_then(|now| pool.next(now)).unwrap_or_else(Uuid::now_v7))
+    })
 }
 
 /// A random number, from the same pool: for jitter.
@@ -35,21 +46,60 @@ pub(crate) fn random_u16() -> u16 {
 }
 
 impl Pool {
-    fn next(&mut self) -> Option<Uuid> {
+    /// Now, in 1/4096 of a millisecond.
+    fn ticks() -> Option<u64> {
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
+        let millis = u64::try_from(since_epoch.as_millis()).ok()?;
+        let fraction = u64::from(since_epoch.subsec_nanos() % 1_000_000) * 4096 / 1_000_000;
+        Some(millis * 4096 + fraction)
+    }
+
+    fn next(&mut self, now: u64) -> Option<Uuid> {
         if self.used + ID_BYTES > POOL_BYTES {
             getrandom::fill(&mut self.bytes).ok()?;
             self.used = 0;
         }
         let mut random: [u8; ID_BYTES] = self.bytes.get(self.used..self.used + ID_BYTES)?.try_into().ok()?;
         self.used += ID_BYTES;
-        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
-        let ticks = u64::try_from(since_epoch.as_nanos() * 4096 / 1_000_000).ok()?;
         // Ids of one thread are in order even when the clock stands still.
-        self.last = ticks.max(self.last + 1);
+        self.last = now.max(self.last + 1);
         // The twelve bits after the version hold the fraction of the millisecond.
         let fraction = u16::try_from(self.last % 4096).unwrap_or_default();
         random[..2].copy_from_slice(&fraction.to_be_bytes());
         Some(Builder::from_unix_timestamp_millis(self.last / 4096, &random).into_uuid())
+    }
+}
+
+/// A map by id, for look-ups that every request makes.
+pub(crate) type IdMap<K, V> = HashMap<K, V, BuildHasherDefault<IdHasher>>;
+
+/// A hasher for sets and maps by id, for backends.
+///
+/// Takes an id's last bytes for its hash: they are random, and nobody but the host and its backend makes ids. Not for ids
+/// that somebody else has chosen.
+///
+/// ```
+/// use std::collections::HashSet;
+/// use std::hash::BuildHasherDefault;
+///
+/// use picloud_core::{ExecutionId, IdHasher};
+///
+/// let mut seen: HashSet<ExecutionId, BuildHasherDefault<IdHasher>> = HashSet::default();
+/// assert!(seen.insert(ExecutionId::new()));
+/// ```
+#[derive(Debug, Default)]
+pub struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        if let Some(last) = bytes.last_chunk() {
+            // Odd, so that nothing is lost; spreads the few bits of the tail that are not random.
+            self.0 = u64::from_be_bytes(*last).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
     }
 }
 
@@ -151,6 +201,20 @@ mod tests {
         let ids: Vec<Uuid> = (0..10_000).map(|_| v7()).collect();
         assert!(ids.is_sorted_by(|one, two| one < two));
         assert!(ids.iter().all(|id| id.get_version_num() == 7));
+    }
+
+    #[test]
+    fn ids_hash_apart() {
+        let hash = |id: &EventId| {
+            let hash = std::hash::BuildHasher::hash_one(&BuildHasherDefault::<IdHasher>::default(), id);
+            // What a table uses: low bits for the place, high bits to tell apart who shares one.
+            (hash % 4096, hash >> 57)
+        };
+        let ids: Vec<EventId> = (0..1_000).map(|_| EventId::new()).collect();
+        let (places, tags): (std::collections::HashSet<_>, std::collections::HashSet<_>) =
+            ids.iter().map(hash).unzip();
+        assert!(places.len() > 800, "{}", places.len());
+        assert!(tags.len() > 100, "{}", tags.len());
     }
 
     #[test]

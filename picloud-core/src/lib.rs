@@ -108,7 +108,7 @@ pub use clock::{Clock, SystemClock, Timestamp, jittered};
 pub use context::{CallCx, CxInner};
 pub use engine::ScriptModule;
 pub use error::{Error, ErrorKind, Result};
-pub use ids::{AppId, EventId, ExecutionId, RequestId, RouteId, ScriptId, TraceId, TriggerId};
+pub use ids::{AppId, EventId, ExecutionId, IdHasher, RequestId, RouteId, ScriptId, TraceId, TriggerId};
 pub use json::Json;
 pub use names::{CollectionName, MAX_NAME_BYTES};
 pub use per_runtime::PerRuntime;

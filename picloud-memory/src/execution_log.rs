@@ -1,14 +1,16 @@
 //! The execution log: the last runs of each app.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::hash::BuildHasherDefault;
 use std::sync::{Mutex, PoisonError};
 
 use picloud_core::execution::{ExecutionListOptions, ExecutionLogSink, ExecutionRecord, ExecutionStore};
 use picloud_core::page::Page;
-use picloud_core::{AppId, ExecutionId, Result, Timestamp, async_trait};
+use picloud_core::{AppId, ExecutionId, IdHasher, Result, Timestamp, async_trait};
 
-/// Most execution records kept of one app; the oldest go first. A busy app fills it in seconds.
-pub const MAX_EXECUTIONS: usize = 10_000;
+/// Most execution records kept of one app; the oldest go first. A busy app fills it in a moment, and more of them would push
+/// out of the processor's caches what requests need.
+pub const MAX_EXECUTIONS: usize = 1_000;
 
 /// Most memory that the records of one app take, in bytes: a record may carry 256 KiB of log.
 pub const MAX_EXECUTION_BYTES: usize = 16 << 20;
@@ -17,7 +19,7 @@ pub const MAX_EXECUTION_BYTES: usize = 16 << 20;
 #[derive(Debug, Default)]
 struct Kept {
     records: VecDeque<ExecutionRecord>,
-    ids: HashSet<ExecutionId>,
+    ids: HashSet<ExecutionId, BuildHasherDefault<IdHasher>>,
     bytes: usize,
 }
 

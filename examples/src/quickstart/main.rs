@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
-use picloud_axum::{RouterConfig, ServeConfig, bind, router, serve};
+use picloud_axum::{RouterConfig, ServeConfig, bind, serve};
 use picloud_core::alloc::CountingAllocator;
 use picloud_core::backend::Backend;
 use picloud_core::http::HttpConfig;
@@ -146,7 +146,7 @@ async fn serve_folder(cloud: &Picloud, app: &App, arguments: &Arguments) -> Resu
         Err(error) => return Err(error.into()),
     }
     let watcher = if arguments.watch { Some(watch::start(app.clone(), &arguments.scripts)?) } else { None };
-    let routes = router(cloud, RouterConfig::default().expose_errors(true));
+    let routes = RouterConfig::default().expose_errors(true);
     serve(cloud, listener, routes, ServeConfig::default().drain(DRAIN), stop).await?;
     if let Some(watcher) = watcher {
         watcher.stop().await;

@@ -16,6 +16,7 @@ use super::AppRecord;
 use crate::catalog::{AppSnapshot, Catalog};
 use crate::engine::library::ModuleSource;
 use crate::guard::FanoutSource;
+use crate::ids::IdMap;
 use crate::outbox::{EventSource, Fanout, OutboxRow, Revision};
 use crate::route::{RoutePatterns, RouteTable};
 use crate::script::{ModuleName, ScriptRecord};
@@ -28,7 +29,7 @@ pub struct AppState {
     pub record: AppRecord,
     /// The revision that this is.
     pub revision: Revision,
-    scripts: HashMap<ScriptId, Arc<ScriptRecord>>,
+    scripts: IdMap<ScriptId, Arc<ScriptRecord>>,
     names: HashMap<Arc<str>, ScriptId>,
     routes: RouteTable,
     triggers: TriggerTable,
@@ -125,14 +126,14 @@ impl fmt::Debug for AppState {
 
 #[derive(Default)]
 struct Known {
-    by_id: HashMap<AppId, Arc<AppState>>,
+    by_id: IdMap<AppId, Arc<AppState>>,
     by_slug: HashMap<String, AppId>,
     any_queues: bool,
 }
 
 impl Known {
     fn of(states: impl Iterator<Item = Arc<AppState>>) -> Self {
-        let by_id: HashMap<_, _> = states.map(|state| (state.record.id, state)).collect();
+        let by_id: IdMap<_, _> = states.map(|state| (state.record.id, state)).collect();
         let by_slug = by_id.values().map(|state| (state.record.slug.to_string(), state.record.id)).collect();
         let any_queues = by_id.values().any(|state: &Arc<AppState>| state.has_queues());
         Known { by_id, by_slug, any_queues }

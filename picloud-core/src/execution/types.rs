@@ -14,7 +14,7 @@ use crate::log::LogLines;
 use crate::outbox::{Claimed, EventKind};
 use crate::pubsub::EventStream;
 use crate::script::ScriptRecord;
-use crate::{AppId, EventId, ExecutionId, Json, RequestId, Timestamp, TraceId, TriggerId};
+use crate::{AppId, EventId, ExecutionId, Json, RequestId, Timestamp, TraceId, TriggerId, ids};
 
 /// A request as a script sees it. Paths are below the mount point of picloud.
 #[derive(Debug, Clone, Default)]
@@ -174,7 +174,7 @@ pub(crate) struct Allowance {
 impl Invocation {
     /// An invocation by the host.
     pub fn new(app: AppId, script: Arc<ScriptRecord>) -> Self {
-        let request_id = RequestId::new();
+        let [request_id, execution] = ids::many();
         Invocation {
             app,
             script,
@@ -183,10 +183,10 @@ impl Invocation {
             payload: None,
             event: None,
             principal: None,
-            execution: ExecutionId::new(),
-            request_id,
+            execution: ExecutionId::from_uuid(execution),
+            request_id: RequestId::from_uuid(request_id),
             // A trace is named after the request that began it.
-            trace: TraceId::from_uuid(*request_id.as_uuid()),
+            trace: TraceId::from_uuid(request_id),
             parent: None,
             trigger_depth: 0,
             detach_on_drop: false,

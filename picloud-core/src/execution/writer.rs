@@ -40,7 +40,8 @@ impl Default for ExecutionLogConfig {
 }
 
 enum Item {
-    Records(Vec<ExecutionRecord>),
+    /// With what they weigh.
+    Records(Vec<ExecutionRecord>, usize),
     Flush(oneshot::Sender<()>),
     Close,
 }
@@ -98,7 +99,7 @@ impl ExecutionLog {
             records.into_iter().for_each(|record| self.record(vec![record]));
             return;
         }
-        if full || inner.items.send(Item::Records(records)).is_err() {
+        if full || inner.items.send(Item::Records(records, weight)).is_err() {
             self.left(count, weight);
             inner.dropped.fetch_add(count as u64, Ordering::Relaxed);
             metric::count!("picloud_execution_records_dropped_total");
@@ -156,58 +157,64 @@ impl ExecutionLog {
         let mut losses = Losses::default();
         while !closed {
             let Some(first) = inbox.recv().await else { return };
-            let mut batch = Vec::new();
-            let mut flushed = Vec::new();
-            let may_wait = self.take(first, &mut batch, &mut flushed, &mut closed);
+            let mut taken = Taken::default();
+            let may_wait = self.take(first, &mut taken);
             if may_wait && self.inner.waiting.load(Ordering::Relaxed) < self.inner.config.max_batch.get() {
                 tokio::time::sleep(self.inner.config.linger).await;
             }
-            while batch.len() < self.inner.config.max_batch.get()
+            while taken.records < self.inner.config.max_batch.get()
                 && let Ok(item) = inbox.try_recv()
             {
-                self.take(item, &mut batch, &mut flushed, &mut closed);
+                self.take(item, &mut taken);
             }
-            self.write(sink.as_ref(), batch, &mut losses).await;
-            for flushed in flushed {
-                let _ = flushed.send(());
-            }
+            closed = taken.closed;
+            self.write(sink.as_ref(), taken, &mut losses).await;
         }
         // What came after the end was asked for.
         inbox.close();
-        let (mut batch, mut flushed) = (Vec::new(), Vec::new());
+        let mut taken = Taken::default();
         while let Ok(item) = inbox.try_recv() {
-            self.take(item, &mut batch, &mut flushed, &mut closed);
+            self.take(item, &mut taken);
         }
-        self.write(sink.as_ref(), batch, &mut losses).await;
+        self.write(sink.as_ref(), taken, &mut losses).await;
         if losses.untold > 0 {
             tracing::warn!(records = losses.untold, "execution records were lost: their sink failed");
         }
     }
 
     /// Sorts an item; answers whether it can wait for company.
-    fn take(
-        &self,
-        item: Item,
-        batch: &mut Vec<ExecutionRecord>,
-        flushed: &mut Vec<oneshot::Sender<()>>,
-        closed: &mut bool,
-    ) -> bool {
+    fn take(&self, item: Item, taken: &mut Taken) -> bool {
         match item {
-            Item::Records(records) => {
-                self.left(records.len(), records.iter().map(ExecutionRecord::weight).sum());
-                batch.extend(records);
+            Item::Records(records, weight) => {
+                self.left(records.len(), weight);
+                taken.records += records.len();
+                taken.parts.push(records);
                 return true;
             }
-            Item::Flush(done) => flushed.push(done),
-            Item::Close => *closed = true,
+            Item::Flush(done) => taken.flushed.push(done),
+            Item::Close => taken.closed = true,
         }
         false
     }
 
-    async fn write(&self, sink: &dyn ExecutionLogSink, batch: Vec<ExecutionRecord>, losses: &mut Losses) {
-        if batch.is_empty() {
-            return;
+    async fn write(&self, sink: &dyn ExecutionLogSink, taken: Taken, losses: &mut Losses) {
+        self.write_batch(sink, taken.parts, losses).await;
+        for flushed in taken.flushed {
+            // Whoever asked may have gone.
+            let _ = flushed.send(());
         }
+    }
+
+    async fn write_batch(
+        &self,
+        sink: &dyn ExecutionLogSink,
+        parts: Vec<Vec<ExecutionRecord>>,
+        losses: &mut Losses,
+    ) {
+        let mut parts = parts.into_iter();
+        let Some(mut batch) = parts.next() else { return };
+        batch.reserve_exact(parts.as_slice().iter().map(Vec::len).sum());
+        parts.for_each(|part| batch.extend(part));
         let records = batch.len() as u64;
         match sink.write(batch).await {
             Ok(()) => {
@@ -225,6 +232,15 @@ impl ExecutionLog {
             }
         }
     }
+}
+
+/// What was taken out of the inbox at once.
+#[derive(Default)]
+struct Taken {
+    parts: Vec<Vec<ExecutionRecord>>,
+    records: usize,
+    flushed: Vec<oneshot::Sender<()>>,
+    closed: bool,
 }
 
 /// What was lost since it was last told: a sink that is away for a while is told of now and then, not with every batch.

@@ -1,12 +1,12 @@
 //! The execution gate: how many executions may run or wait at once, in all and per app.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 
+use crate::ids::IdMap;
 use crate::{AppId, metric};
 
 /// How many executions may be under way at once, running and waiting ones alike.
@@ -35,7 +35,7 @@ impl Default for GateConfig {
 pub(crate) struct Gate {
     config: GateConfig,
     total: Arc<Total>,
-    apps: ArcSwap<HashMap<AppId, Arc<AppCount>>>,
+    apps: ArcSwap<IdMap<AppId, Arc<AppCount>>>,
     growing: Mutex<()>,
 }
 
@@ -128,7 +128,7 @@ impl Gate {
             return counter.clone();
         }
         let _growing = self.growing.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut apps = HashMap::clone(&self.apps.load());
+        let mut apps = IdMap::clone(&self.apps.load());
         let new = || Arc::new(AppCount { total: self.total.clone(), ..AppCount::default() });
         let counter = apps.entry(app).or_insert_with(new).clone();
         self.apps.store(Arc::new(apps));

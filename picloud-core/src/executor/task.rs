@@ -36,6 +36,8 @@ pub(super) struct Task {
     deadline: Option<Pin<Box<Sleep>>>,
     shared: Held<Shared>,
     stack_base: usize,
+    /// Until its first turn.
+    is_new: bool,
     started: Instant,
     started_at: Timestamp,
     permit: Permit,
@@ -63,6 +65,7 @@ impl Task {
             deadline: None,
             shared,
             stack_base,
+            is_new: true,
             started,
             started_at,
             permit,
@@ -114,7 +117,9 @@ impl Task {
                 continue;
             }
             let budget = &fiber.data().budget;
-            budget.begin_slice(Instant::now());
+            // The first turn follows at once.
+            let is_new = std::mem::take(&mut self.is_new);
+            budget.begin_slice(if is_new { self.started } else { Instant::now() });
             let resumed = fiber.resume();
             fiber.data().budget.end_slice();
             match resumed {

@@ -413,6 +413,11 @@ impl Picloud {
         }
     }
 
+    /// Whether somebody was named who knows callers by their headers; without, all are anonymous.
+    pub fn resolves_principals(&self) -> bool {
+        self.inner.principals.is_some()
+    }
+
     /// The apps as this node sees them.
     pub fn apps(&self) -> &Arc<Apps> {
         &self.inner.apps

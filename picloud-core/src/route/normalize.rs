@@ -126,6 +126,9 @@ pub fn normalize_path(raw: &str) -> Result<NormalPath<'_>, PathError> {
     if !raw.is_empty() && !raw.starts_with('/') {
         return Err(PathError::NotAbsolute);
     }
+    if is_plain(raw) {
+        return Ok(NormalPath(Cow::Borrowed(raw)));
+    }
     let head = |end: usize| raw.get(..end).unwrap_or_default();
     // Until something has to change, `raw[..clean]` is the result.
     let (mut clean, mut changed) = (0, None::<String>);
@@ -157,6 +160,26 @@ pub fn normalize_path(raw: &str) -> Result<NormalPath<'_>, PathError> {
         None if clean == 0 => Cow::Borrowed("/"),
         None => Cow::Borrowed(head(clean)),
     }))
+}
+
+/// Whether a path is what most are: short, in normal form, and of letters and digits that nobody would encode.
+fn is_plain(raw: &str) -> bool {
+    let mut last = b'x';
+    for byte in raw.bytes() {
+        // No segment is empty, and none begins with a dot.
+        let fits = match byte {
+            b'/' => last != b'/',
+            b'.' => last != b'/',
+            b'-' | b'_' | b'~' => true,
+            _ => byte.is_ascii_alphanumeric(),
+        };
+        if !fits {
+            return false;
+        }
+        last = byte;
+    }
+    // As many segments as bytes may be, and no slash at the end.
+    raw.len() <= MAX_SEGMENTS && raw.starts_with('/') && last != b'/'
 }
 
 /// One segment, not empty and without `/`, in normal form. `start` is its place in the whole, for errors.

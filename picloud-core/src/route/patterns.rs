@@ -67,12 +67,13 @@ pub fn check_reserved<P: AsRef<str>>(pattern: &PathPattern, prefixes: &[P]) -> R
 
 /// Whether the host answers this path itself, so that it must not be looked up in a [`RouteTable`](super::RouteTable).
 pub fn is_reserved<P: AsRef<str>>(path: &NormalPath<'_>, prefixes: &[P]) -> bool {
-    prefixes.iter().map(AsRef::as_ref).any(|prefix| match prefix.strip_suffix('/').unwrap_or(prefix) {
-        // The usual case is settled without taking anything apart.
-        plain if plain.starts_with('/') && !plain.contains("//") => {
-            path.as_str().strip_prefix(plain).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    let first = path.as_str().as_bytes().get(1);
+    prefixes.iter().map(AsRef::as_ref).any(|prefix| {
+        // The usual case is settled without taking anything apart: a prefix that begins with one slash and another byte.
+        match prefix.as_bytes() {
+            [b'/', begin, ..] if *begin != b'/' && Some(begin) != first => false,
+            _ => covering(|| path.segments(), &[prefix]).is_some(),
         }
-        _ => covering(|| path.segments(), &[prefix]).is_some(),
     })
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use http::Method;
 
 use super::host::{Hosts, MAX_HOST_BYTES, normalize_host};
-use super::normalize::{MAX_SEGMENTS, NormalPath};
+use super::normalize::NormalPath;
 use super::pattern::Segment;
 use super::query::percent_decode;
 use super::{PathKind, PathPattern, RouteMethod, RoutePatterns, RouteRecord};
@@ -137,18 +137,16 @@ impl RouteTable {
     /// choose from.
     pub fn find(&self, host: &str, path: &NormalPath<'_>, method: &Method) -> RouteMatch<'_> {
         let host = normalize_host(host);
-        let mut buffer = [""; MAX_SEGMENTS];
-        let mut count = 0;
-        for (slot, segment) in buffer.iter_mut().zip(path.segments()) {
-            *slot = segment;
-            count += 1;
-        }
-        let segments = buffer.get(..count).unwrap_or_default();
         let mut search = Search { method, allow: Vec::new() };
-        for (paths, labels) in self.buckets(&host) {
-            if let Some(entry) = paths.find(path, segments, &mut search) {
-                return entry.found(labels, path, segments);
+        let named =
+            if self.strict.is_empty() && self.wildcard.is_empty() { None } else { Some(self.named(&host)) };
+        for (paths, labels) in named.into_iter().flatten() {
+            if let Some(entry) = paths.find(path, &mut search) {
+                return entry.found(labels, path);
             }
+        }
+        if let Some(entry) = self.any.find(path, &mut search) {
+            return entry.found("", path);
         }
         match search.allow {
             allow if allow.is_empty() => RouteMatch::NotFound,
@@ -157,8 +155,8 @@ impl RouteTable {
         }
     }
 
-    /// The paths for this host in order of precedence, each with the labels that a wildcard matched.
-    fn buckets<'t, 'h>(&'t self, host: &'h str) -> impl Iterator<Item = (&'t Paths, &'h str)> {
+    /// The paths of patterns that name this host in order of precedence, each with the labels that a wildcard matched.
+    fn named<'t, 'h>(&'t self, host: &'h str) -> impl Iterator<Item = (&'t Paths, &'h str)> {
         // No pattern matches a longer host; without the bound, a header full of dots would cost its square.
         let known = if host.len() <= MAX_HOST_BYTES { host } else { "" };
         let strict = self.strict.get(known).map(|paths| (paths, ""));
@@ -169,7 +167,7 @@ impl RouteTable {
             let paths = self.wildcard.get(suffix.strip_prefix('.')?).filter(|_| !labels.is_empty())?;
             Some((paths, labels))
         });
-        strict.into_iter().chain(wildcard).chain([(&self.any, "")])
+        strict.into_iter().chain(wildcard)
     }
 }
 
@@ -223,27 +221,46 @@ impl Paths {
         if entry.prefix.is_some() { &mut node.prefix } else { &mut node.end }.push(entry);
     }
 
-    fn find(&self, path: &NormalPath<'_>, segments: &[&str], search: &mut Search<'_>) -> Option<&Entry> {
+    fn find(&self, path: &NormalPath<'_>, search: &mut Search<'_>) -> Option<&Entry> {
         let exact = self.exact.get(path.as_str()).and_then(|leaf| search.choose([leaf]));
-        exact.or_else(|| self.open.find(segments, search))
+        exact.or_else(|| self.open.find(Rest::of(path), search))
+    }
+}
+
+/// The segments of a path that are left to match.
+#[derive(Clone, Copy)]
+struct Rest<'p>(&'p str);
+
+impl<'p> Rest<'p> {
+    fn of(path: &'p NormalPath<'_>) -> Self {
+        Rest(path.as_str().strip_prefix('/').unwrap_or_default())
+    }
+
+    fn split_first(self) -> Option<(&'p str, Self)> {
+        // A path in normal form has no empty segments.
+        if self.0.is_empty() {
+            return None;
+        }
+        Some(self.0.split_once('/').map_or((self.0, Rest("")), |(first, after)| (first, Rest(after))))
     }
 }
 
 impl Node {
     /// Finds the best pattern below this node, which was reached through literals only. Each level of the
-    /// recursion is a segment of a pattern, so [`MAX_SEGMENTS`] bounds it.
-    fn find(&self, rest: &[&str], search: &mut Search<'_>) -> Option<&Entry> {
+    /// recursion is a segment of a pattern, so [`MAX_SEGMENTS`](super::MAX_SEGMENTS) bounds it.
+    fn find(&self, rest: Rest<'_>, search: &mut Search<'_>) -> Option<&Entry> {
         let (first, after) = rest.split_first()?;
-        if let Some(entry) = self.literal.get(*first).and_then(|node| node.find(after, search)) {
+        if let Some(entry) = self.literal.get(first).and_then(|node| node.find(after, search)) {
             return Some(entry);
         }
         if let Some(param) = &self.param {
-            let (mut ends, mut prefixes) = (Vec::new(), Vec::new());
-            param.collect(after, &mut ends, &mut prefixes);
-            if let Some(entry) = search.choose(ends) {
+            let (mut end, mut prefixes) = (None, Vec::new());
+            param.collect(after, 1, search, &mut end, &mut prefixes);
+            if let Some((_, entry)) = end {
                 return Some(entry);
             }
-            prefixes.sort_by_key(|(left, _)| *left);
+            // The longer prefix first.
+            prefixes.sort_by_key(|(depth, _)| std::cmp::Reverse(*depth));
             for equals in prefixes.chunk_by(|(one, _), (two, _)| one == two) {
                 if let Some(entry) = search.choose(equals.iter().map(|(_, leaf)| *leaf)) {
                     return Some(entry);
@@ -253,20 +270,24 @@ impl Node {
         search.choose([&self.prefix])
     }
 
-    /// Everything below a capture that matches: full matches, and prefixes with the number of segments that
-    /// are left for their star.
-    fn collect<'t>(&'t self, rest: &[&str], ends: &mut Vec<&'t Leaf>, prefixes: &mut Vec<(usize, &'t Leaf)>) {
+    /// Everything below a capture that matches: the best of full matches, and prefixes with the number of segments
+    /// before their star.
+    fn collect<'t>(
+        &'t self,
+        rest: Rest<'_>,
+        depth: usize,
+        search: &mut Search<'_>,
+        end: &mut Option<(u8, &'t Entry)>,
+        prefixes: &mut Vec<(usize, &'t Leaf)>,
+    ) {
         let Some((first, after)) = rest.split_first() else {
-            if !self.end.is_empty() {
-                ends.push(&self.end);
-            }
-            return;
+            return search.improve(end, &self.end);
         };
         if !self.prefix.is_empty() {
-            prefixes.push((rest.len(), &self.prefix));
+            prefixes.push((depth, &self.prefix));
         }
-        for node in self.literal.get(*first).into_iter().chain(self.param.as_deref()) {
-            node.collect(after, ends, prefixes);
+        for node in self.literal.get(first).into_iter().chain(self.param.as_deref()) {
+            node.collect(after, depth + 1, search, end, prefixes);
         }
     }
 }
@@ -274,8 +295,14 @@ impl Node {
 impl Search<'_> {
     /// The best for the method among routes of equal rank; if none answers it, their methods are noted.
     fn choose<'t>(&mut self, leaves: impl IntoIterator<Item = &'t Leaf>) -> Option<&'t Entry> {
-        let mut best: Option<(u8, &Entry)> = None;
-        for entry in leaves.into_iter().flatten() {
+        let mut best = None;
+        leaves.into_iter().for_each(|leaf| self.improve(&mut best, leaf));
+        best.map(|(_, entry)| entry)
+    }
+
+    /// Puts a better route of the leaf, if it has one, in the place of the best so far.
+    fn improve<'t>(&mut self, best: &mut Option<(u8, &'t Entry)>, leaf: &'t Leaf) {
+        for entry in leaf {
             let Some(fit) = fit(&entry.route.method, self.method) else {
                 if let RouteMethod::Only(method) = &entry.route.method {
                     self.allow.push(method.clone());
@@ -283,10 +310,9 @@ impl Search<'_> {
                 continue;
             };
             if best.is_none_or(|(least, chosen)| (fit, entry.route.id) < (least, chosen.route.id)) {
-                best = Some((fit, entry));
+                *best = Some((fit, entry));
             }
         }
-        best.map(|(_, entry)| entry)
     }
 }
 
@@ -314,18 +340,16 @@ impl Entry {
         }
     }
 
-    fn found(&self, labels: &str, path: &NormalPath<'_>, segments: &[&str]) -> RouteMatch<'_> {
-        let host = self.host_param.iter().map(|name| (name.clone(), labels.to_owned()));
-        let captured = self.params.iter().filter_map(|(at, name)| {
-            segments.get(*at).map(|segment| (name.clone(), percent_decode(segment, false).into_owned()))
-        });
+    fn found(&self, labels: &str, path: &NormalPath<'_>) -> RouteMatch<'_> {
+        let mut params = Vec::with_capacity(self.params.len() + usize::from(self.host_param.is_some()));
+        params.extend(self.host_param.iter().map(|name| (name.clone(), labels.to_owned())));
+        params.extend(self.params.iter().filter_map(|(at, name)| {
+            let segment = path.segments().nth(*at)?;
+            Some((name.clone(), percent_decode(segment, false).into_owned()))
+        }));
         // The slash after as many segments as come before the star.
         let star = self.prefix.and_then(|segments| path.as_str().match_indices('/').nth(segments));
         let rest = star.and_then(|(slash, _)| path.as_str().get(slash + 1..)).unwrap_or_default();
-        RouteMatch::Found {
-            route: &self.route,
-            params: host.chain(captured).collect(),
-            rest: rest.to_owned(),
-        }
+        RouteMatch::Found { route: &self.route, params, rest: rest.to_owned() }
     }
 }

@@ -38,6 +38,10 @@ pub(crate) fn to_json(value: &Dynamic, limits: ConvertLimits) -> Result<Json> {
 /// As [`to_json`], as text.
 pub(crate) fn to_json_text(value: &Dynamic, limits: ConvertLimits) -> Result<String> {
     let mut out = Writer::new(limits.max_bytes);
+    // A text makes its own room; of the rest, most are short.
+    if !value.is_string() {
+        out.reserve(64);
+    }
     write::value(&mut out, value, 0)?;
     Ok(out.into_text())
 }
