@@ -12,10 +12,23 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-/// Requests a second over `connections` for about `span`. Panics on any answer but 200.
-pub(crate) fn load(address: SocketAddr, request: &Request<Bytes>, connections: usize, span: Duration) -> f64 {
+use crate::measure::pin_thread;
+
+/// Requests a second over `connections` for about `span`, from the core of that number if one is given. Panics on any
+/// answer but 200.
+pub(crate) fn load(
+    address: SocketAddr,
+    request: &Request<Bytes>,
+    connections: usize,
+    span: Duration,
+    core: Option<&str>,
+) -> f64 {
     let request = request.clone();
+    let (core, alone) = (core.map(str::to_owned), core.is_some());
     let worker = std::thread::spawn(move || {
+        if let Some(core) = core {
+            pin_thread(&core);
+        }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let mut streams = Vec::new();
@@ -26,12 +39,23 @@ pub(crate) fn load(address: SocketAddr, request: &Request<Bytes>, connections: u
             }
             let begin = Instant::now();
             let end = begin + span;
+            // On a core of its own the client never sleeps: waking it would be work of the server's that no client on
+            // another machine makes.
+            let awake = tokio::spawn(async move {
+                if alone {
+                    loop {
+                        tokio::task::yield_now().await;
+                    }
+                }
+            });
             let mut tasks = JoinSet::new();
             for stream in streams {
                 tasks.spawn(connection(stream, request.clone(), end));
             }
             let answered: u32 = tasks.join_all().await.into_iter().sum();
-            f64::from(answered) / begin.elapsed().as_secs_f64()
+            let rate = f64::from(answered) / begin.elapsed().as_secs_f64();
+            awake.abort();
+            rate
         })
     });
     worker.join().unwrap()

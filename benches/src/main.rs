@@ -77,7 +77,7 @@ fn main() {
         let request =
             http::Request::get(format!("/{path}")).header("host", "localhost").body(bytes::Bytes::new());
         let address = address.parse().unwrap();
-        let rate = client::load(address, &request.unwrap(), 64, std::time::Duration::from_secs(10));
+        let rate = client::load(address, &request.unwrap(), 64, std::time::Duration::from_secs(10), None);
         println!("{}", measure::per_second(rate));
         return;
     }

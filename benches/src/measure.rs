@@ -62,6 +62,36 @@ impl fmt::Display for Table {
     }
 }
 
+/// Every core that there may be; those that are not are left out.
+pub(crate) const ALL_CORES: &str = "0-255";
+
+/// All threads of a process, onto these cores; answers whether they are there.
+pub(crate) fn taskset(cores: &str, pid: &str) -> bool {
+    let done = std::process::Command::new("taskset").args(["-a", "-c", "-p", cores, pid]).output();
+    done.is_ok_and(|output| output.status.success())
+}
+
+/// This process onto one core; answers the other for whoever is at the other end, if there is one. Where the system puts
+/// the two ends of a connection decides more than what is measured, and it decides differently from moment to moment.
+pub(crate) fn pin() -> Option<&'static str> {
+    let several = std::thread::available_parallelism().is_ok_and(|cores| cores.get() > 1);
+    (several && taskset("0", &std::process::id().to_string())).then_some("1")
+}
+
+/// This thread onto that core.
+pub(crate) fn pin_thread(core: &str) {
+    // `<pid>/task/<tid>`
+    let this = std::fs::read_link("/proc/thread-self").unwrap();
+    let id = this.file_name().and_then(std::ffi::OsStr::to_str).unwrap();
+    let done = std::process::Command::new("taskset").args(["-c", "-p", core, id]).output();
+    assert!(done.is_ok_and(|output| output.status.success()), "the load is not where it should be");
+}
+
+/// This process onto all cores again.
+pub(crate) fn unpin() {
+    taskset(ALL_CORES, &std::process::id().to_string());
+}
+
 /// The medians of several measurements that take turns.
 pub(crate) fn in_turns<const N: usize>(
     rounds: usize,

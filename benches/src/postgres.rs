@@ -12,7 +12,9 @@ use tokio::runtime::Runtime;
 
 use crate::documents;
 use crate::hello::runtime;
-use crate::measure::{Goal, Table, in_turns, median, nanos, per_second, show};
+use crate::measure::{
+    ALL_CORES, Goal, Table, in_turns, median, nanos, per_second, pin, show, taskset, unpin,
+};
 
 pub(crate) const TASKS: u64 = 8;
 pub(crate) const WRITES: u64 = 500;
@@ -75,23 +77,17 @@ impl Database {
         sqlx::raw_sql(AssertSqlSafe(self.fill(statement))).execute(&mut connection).await.unwrap();
     }
 
-    /// Puts this process on one core and its server processes on another: whether the two ends of a round trip share a
-    /// core decides by a factor of three what it takes, and the system decides differently for each that comes.
+    /// Puts this process on one core and its server processes on another.
     pub(crate) fn pin(&self, runtime: &Runtime) -> bool {
-        if std::thread::available_parallelism().is_ok_and(|cores| cores.get() == 1) {
-            return false;
-        }
-        let pids = runtime.block_on(self.server_processes());
-        taskset("0", &std::process::id().to_string()) && pids.iter().all(|pid| taskset("1", pid))
+        let Some(other) = pin() else { return false };
+        runtime.block_on(self.server_processes()).iter().all(|pid| taskset(other, pid))
     }
 
     pub(crate) fn unpin(&self, runtime: &Runtime) {
-        // As many as there are: those that are not are left out.
-        let all = "0-255";
         for pid in runtime.block_on(self.server_processes()) {
-            taskset(all, &pid);
+            taskset(ALL_CORES, &pid);
         }
-        taskset(all, &std::process::id().to_string());
+        unpin();
     }
 
     async fn server_processes(&self) -> Vec<String> {
@@ -120,12 +116,6 @@ impl Database {
         let app = cloud.ensure_app("bench").await.unwrap();
         (cloud, app)
     }
-}
-
-/// All threads of a process, onto these cores; answers whether they are there.
-fn taskset(cores: &str, pid: &str) -> bool {
-    let done = std::process::Command::new("taskset").args(["-a", "-c", "-p", cores, pid]).output();
-    done.is_ok_and(|output| output.status.success())
 }
 
 pub(crate) fn scripts(triggers: usize) -> Bundle {

@@ -8,7 +8,7 @@ use axum::extract::{Json, Path};
 use axum::routing::{get, post};
 use bytes::Bytes;
 use http::Request;
-use picloud_axum::{RouterConfig, ServeConfig, bind, router, serve};
+use picloud_axum::{RouterConfig, Routes, ServeConfig, bind, router, serve};
 use picloud_core::{Picloud, PicloudConfig};
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 
 use crate::client::load;
 use crate::hello::{HELLO, cloud, runtime};
-use crate::measure::{Goal, Table, in_turns, per_second};
+use crate::measure::{Goal, Table, in_turns, per_second, pin, unpin};
 
 const ECHO: &str = "//! route POST /echo\nctx.request.body";
 const CONNECTIONS: usize = 64;
@@ -36,11 +36,11 @@ struct Server {
 
 impl Server {
     /// On the executor threads of `cloud`.
-    fn on_executors(runtime: &Runtime, cloud: &Picloud, routes: Router) -> Self {
+    fn on_executors(runtime: &Runtime, cloud: &Picloud, routes: impl Into<Routes>) -> Self {
         let listener = bind(([127, 0, 0, 1], 0).into()).unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
-        let cloud = cloud.clone();
+        let (cloud, routes) = (cloud.clone(), routes.into());
         let task = runtime.spawn(async move {
             serve(&cloud, listener, routes, ServeConfig::default(), async { drop(stopped.await) })
                 .await
@@ -64,8 +64,9 @@ impl Server {
         Server { address, stop, task }
     }
 
-    fn load(&self, request: &Request<Bytes>) -> f64 {
-        load(self.address, request, CONNECTIONS, SPAN)
+    /// Requests a second from a client on that core, or wherever the system puts it.
+    fn load(&self, request: &Request<Bytes>, core: Option<&str>) -> f64 {
+        load(self.address, request, CONNECTIONS, SPAN, core)
     }
 
     fn stop(self, runtime: &Runtime) {
@@ -78,7 +79,7 @@ pub(crate) fn run(table: &mut Table) {
     let runtime = runtime();
     let (cloud, _app) = cloud(&runtime, &[("greet", HELLO), ("echo", ECHO)], PicloudConfig::default());
     let scripts = || router(&cloud, RouterConfig::default());
-    let ours = Server::on_executors(&runtime, &cloud, scripts());
+    let ours = Server::on_executors(&runtime, &cloud, RouterConfig::default());
     let bare = Server::on_executors(&runtime, &cloud, plain());
     let ours_in_host = Server::in_host(&runtime, scripts());
     let bare_in_host = Server::in_host(&runtime, plain());
@@ -91,33 +92,22 @@ pub(crate) fn run(table: &mut Table) {
         .body(Bytes::from(text.clone()))
         .unwrap();
 
-    let [a, b] = in_turns(9, [&mut || ours.load(greet), &mut || bare.load(greet)]);
-    table.row(
-        "HTTP greet, served on the executors, beside plain axum served the same way",
-        per_second(a),
-        per_second(b),
-        a / b,
-        " ×",
-        Goal::AtLeast(0.85),
-    );
-    let [a, b] = in_turns(9, [&mut || ours.load(echo), &mut || bare.load(echo)]);
-    table.row(
-        format!("HTTP echo of {} bytes of JSON, the same", text.len()),
-        per_second(a),
-        per_second(b),
-        a / b,
-        " ×",
-        Goal::AtLeast(0.7),
-    );
-    let [a, b] = in_turns(9, [&mut || ours_in_host.load(greet), &mut || bare_in_host.load(greet)]);
-    table.row(
-        "HTTP greet, router in a host's runtime, beside plain axum there",
-        per_second(a),
-        per_second(b),
-        a / b,
-        " ×",
-        Goal::AtLeast(0.6),
-    );
+    let mut beside = |what: &str, ours: &Server, bare: &Server, request, core, goal| {
+        let [a, b] = in_turns(9, [&mut || ours.load(request, core), &mut || bare.load(request, core)]);
+        table.row(what, per_second(a), per_second(b), a / b, " ×", goal);
+    };
+    let scattered =
+        "HTTP greet, served on the executors, client and server wherever the system puts them, the same";
+    let greeting = "HTTP greet, served on the executors, beside plain axum served the same way, the client on a core of its own";
+    let echoing = format!("HTTP echo of {} bytes of JSON, the same", text.len());
+    let hosted =
+        "HTTP greet, router in a host's runtime, beside plain axum there, the client on a core of its own";
+    let core = pin();
+    beside(greeting, &ours, &bare, greet, core, Goal::AtLeast(0.85));
+    beside(&echoing, &ours, &bare, echo, core, Goal::AtLeast(0.7));
+    beside(hosted, &ours_in_host, &bare_in_host, greet, core, Goal::AtLeast(0.6));
+    unpin();
+    beside(scattered, &ours, &bare, greet, None, Goal::None);
 
     for server in [ours, bare, ours_in_host, bare_in_host] {
         server.stop(&runtime);
