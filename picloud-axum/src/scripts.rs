@@ -13,7 +13,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, h
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use picloud_core::app::AppState;
 use picloud_core::authz::{Capability, Principal, PrincipalKind};
-use picloud_core::execution::{Answer, HttpRequest, HttpResponse, Invocation, Outcome};
+use picloud_core::execution::{Answer, HttpRequest, HttpResponse, Invocation, InvocationType, Outcome};
 use picloud_core::executor::Execute;
 use picloud_core::route::{Allow, DispatchMode, RouteMatch, is_reserved, normalize_host, normalize_path};
 use picloud_core::{AppId, Picloud, script::ScriptRecord};
@@ -175,7 +175,9 @@ impl Handler {
         let may_read_logs = principal.as_ref().is_some_and(|principal| {
             principal.kind != PrincipalKind::Caller && principal.allows(Capability::AppLogRead, Some(app))
         });
-        let mut invocation = Invocation::new(app, script).request(request);
+        let mut invocation = Invocation::new(app, script);
+        invocation.invocation_type = InvocationType::Http;
+        invocation.request = Some(request);
         invocation.principal = principal;
         invocation.detach_on_drop = detach;
         let execute = self.cloud().executor().run(invocation);
@@ -225,10 +227,7 @@ impl Handler {
 
 /// Whether a request has no body to wait for.
 fn is_empty(headers: &HeaderMap, body: &impl HttpBody) -> bool {
-    match headers.get(header::CONTENT_LENGTH) {
-        Some(_) => announced(headers) == Some(0),
-        None => !headers.contains_key(header::TRANSFER_ENCODING) && body.is_end_stream(),
-    }
+    body.is_end_stream() || announced(headers) == Some(0)
 }
 
 impl Found {

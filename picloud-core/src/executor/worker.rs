@@ -36,6 +36,16 @@ struct Slot {
     outcome: Option<Box<Outcome>>,
 }
 
+impl Slot {
+    /// Who is to be woken at the end.
+    fn wake(&mut self, cx: &Context<'_>) {
+        match &mut self.waker {
+            Some(waker) => waker.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
+        }
+    }
+}
+
 /// The state of an executor thread.
 struct Worker {
     executor: u64,
@@ -245,11 +255,11 @@ pub(super) fn poll(key: Key, cx: &mut Context<'_>) -> Poll<Box<Outcome>> {
             worker.free(key);
             return Some(State::Ready(outcome));
         }
-        match &mut slot.waker {
-            Some(waker) => waker.clone_from(cx.waker()),
-            none => *none = Some(cx.waker().clone()),
+        if slot.queued {
+            slot.wake(cx);
+            return Some(State::Later);
         }
-        if slot.queued { Some(State::Later) } else { slot.task.take().map(State::Turn) }
+        slot.task.take().map(State::Turn)
     });
     match state.flatten() {
         Some(State::Ready(outcome)) => Poll::Ready(outcome),
@@ -259,7 +269,11 @@ pub(super) fn poll(key: Key, cx: &mut Context<'_>) -> Poll<Box<Outcome>> {
                 with(|worker| worker.free(key));
                 Poll::Ready(outcome)
             }
-            None => Poll::Pending,
+            None => {
+                // Not before: most end with their first turn. Nobody else on this thread looked in between.
+                with(|worker| worker.slot(key).map(|slot| slot.wake(cx)));
+                Poll::Pending
+            }
         },
         None => Poll::Ready(Box::new(Outcome::refused(
             ExecutionId::new(),

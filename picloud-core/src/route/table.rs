@@ -1,6 +1,6 @@
 //! All routes of an app, compiled for look-up.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
@@ -136,13 +136,12 @@ impl RouteTable {
     /// Takes no lock and waits for nothing. Allocates only for what was captured, and for open patterns to
     /// choose from.
     pub fn find(&self, host: &str, path: &NormalPath<'_>, method: &Method) -> RouteMatch<'_> {
-        let host = normalize_host(host);
         let mut search = Search { method, allow: Vec::new() };
-        let named =
-            if self.strict.is_empty() && self.wildcard.is_empty() { None } else { Some(self.named(&host)) };
-        for (paths, labels) in named.into_iter().flatten() {
-            if let Some(entry) = paths.find(path, &mut search) {
-                return entry.found(labels, path);
+        if !self.strict.is_empty() || !self.wildcard.is_empty() {
+            for (paths, labels) in self.named(&normalize_host(host)) {
+                if let Some(entry) = paths.find(path, &mut search) {
+                    return entry.found(labels, path);
+                }
             }
         }
         if let Some(entry) = self.any.find(path, &mut search) {
@@ -171,10 +170,11 @@ impl RouteTable {
     }
 }
 
-/// The routes of one host pattern.
+/// The routes of one host pattern. Most apps have few: looking through those is quicker than hashing what is looked for, and
+/// nothing that a tenant names makes it slow.
 #[derive(Debug, Default)]
 struct Paths {
-    exact: HashMap<Box<str>, Leaf>,
+    exact: BTreeMap<Box<str>, Leaf>,
     open: Node,
 }
 
@@ -182,7 +182,7 @@ struct Paths {
 /// begin with exactly these literals: its captures, and its own prefix.
 #[derive(Debug, Default)]
 struct Node {
-    literal: HashMap<Box<str>, Node>,
+    literal: BTreeMap<Box<str>, Node>,
     param: Option<Box<Node>>,
     end: Leaf,
     prefix: Leaf,
