@@ -37,8 +37,8 @@ struct Slot {
 }
 
 impl Slot {
-    /// Who is to be woken at the end.
-    fn wake(&mut self, cx: &Context<'_>) {
+    /// Takes note of who is to be woken at the end.
+    fn note_waker(&mut self, cx: &Context<'_>) {
         match &mut self.waker {
             Some(waker) => waker.clone_from(cx.waker()),
             none => *none = Some(cx.waker().clone()),
@@ -256,7 +256,7 @@ pub(super) fn poll(key: Key, cx: &mut Context<'_>) -> Poll<Box<Outcome>> {
             return Some(State::Ready(outcome));
         }
         if slot.queued {
-            slot.wake(cx);
+            slot.note_waker(cx);
             return Some(State::Later);
         }
         slot.task.take().map(State::Turn)
@@ -271,7 +271,7 @@ pub(super) fn poll(key: Key, cx: &mut Context<'_>) -> Poll<Box<Outcome>> {
             }
             None => {
                 // Not before: most end with their first turn. Nobody else on this thread looked in between.
-                with(|worker| worker.slot(key).map(|slot| slot.wake(cx)));
+                with(|worker| worker.slot(key).map(|slot| slot.note_waker(cx)));
                 Poll::Pending
             }
         },
