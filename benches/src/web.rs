@@ -96,15 +96,20 @@ pub(crate) fn run(table: &mut Table) {
         let [a, b] = in_turns(9, [&mut || ours.load(request, core), &mut || bare.load(request, core)]);
         table.row(what, per_second(a), per_second(b), a / b, " ×", goal);
     };
+    let core = pin();
+    let place = if core.is_some() {
+        "the client on a core of its own"
+    } else {
+        "wherever the system puts the client"
+    };
+    let greeting =
+        &format!("HTTP greet, served on the executors, beside plain axum served the same way, {place}");
+    let echoing = &format!("HTTP echo of {} bytes of JSON, the same", text.len());
+    let hosted = &format!("HTTP greet, router in a host's runtime, beside plain axum there, {place}");
     let scattered =
         "HTTP greet, served on the executors, client and server wherever the system puts them, the same";
-    let greeting = "HTTP greet, served on the executors, beside plain axum served the same way, the client on a core of its own";
-    let echoing = format!("HTTP echo of {} bytes of JSON, the same", text.len());
-    let hosted =
-        "HTTP greet, router in a host's runtime, beside plain axum there, the client on a core of its own";
-    let core = pin();
     beside(greeting, &ours, &bare, greet, core, Goal::AtLeast(0.85));
-    beside(&echoing, &ours, &bare, echo, core, Goal::AtLeast(0.7));
+    beside(echoing, &ours, &bare, echo, core, Goal::AtLeast(0.7));
     beside(hosted, &ours_in_host, &bare_in_host, greet, core, Goal::AtLeast(0.6));
     unpin();
     beside(scattered, &ours, &bare, greet, None, Goal::None);
