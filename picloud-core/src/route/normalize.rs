@@ -126,9 +126,10 @@ pub fn normalize_path(raw: &str) -> Result<NormalPath<'_>, PathError> {
     if !raw.is_empty() && !raw.starts_with('/') {
         return Err(PathError::NotAbsolute);
     }
-    if is_plain(raw) {
-        return Ok(NormalPath(Cow::Borrowed(raw)));
-    }
+    if is_plain(raw) { Ok(NormalPath(Cow::Borrowed(raw))) } else { by_segment(raw) }
+}
+
+fn by_segment(raw: &str) -> Result<NormalPath<'_>, PathError> {
     let head = |end: usize| raw.get(..end).unwrap_or_default();
     // Until something has to change, `raw[..clean]` is the result.
     let (mut clean, mut changed) = (0, None::<String>);
@@ -315,6 +316,11 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_plain_path_is_what_its_segments_say(raw in "/([a-z0-9./_~-]|%[0-9a-f]{2}|[?#é]){0,70}") {
+            prop_assert_eq!(normalize_path(&raw), by_segment(&raw));
+        }
+
         #[test]
         fn a_normal_path_is_its_own_normal_form(raw in "/([a./%?#]|%2[ef5F]|%[0-9a-f]{2}|é){0,12}") {
             if let Ok(path) = normalize_path(&raw) {

@@ -91,6 +91,8 @@ where
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::route::{DEFAULT_RESERVED_PREFIXES, normalize_path};
 
@@ -148,6 +150,15 @@ mod tests {
         let path = normalize_path("/x").unwrap();
         assert!(is_reserved(&path, &["/"]));
         assert!(!is_reserved(&path, &[""]));
+    }
+
+    proptest! {
+        #[test]
+        fn a_first_look_at_a_prefix_decides_nothing_else(raw in "/[a-c/]{0,6}", prefix in "[a-c/]{0,6}") {
+            let path = normalize_path(&raw).unwrap();
+            let covers = covering(|| path.segments(), &[&prefix]).is_some();
+            prop_assert_eq!(is_reserved(&path, &[&prefix]), covers);
+        }
     }
 
     #[test]
